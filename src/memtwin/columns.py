@@ -1,0 +1,76 @@
+"""Owns how state is stored: NumPy-backed columns, their sentences, digests of them.
+
+Imports errors only. Knows nothing of what a column means. `zeros` is lazy: a page of host memory is
+taken when a row in it is first written, so a simulated terabyte costs what is touched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+DTYPES = {"i1": "int8", "u1": "uint8", "i2": "int16", "i4": "int32", "i8": "int64"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One declaration of a column: its name, type, the room that writes it, and one sentence."""
+
+    name: str
+    dtype: str  # a key of DTYPES
+    writer: str  # the file that writes it
+    sentence: str  # meaning, unit, what 0 means
+
+
+def zeros(length: int, dtype: str) -> memoryview:
+    """A zeroed, writable column of `length` rows of `dtype` (a key of DTYPES).
+
+    >>> column = zeros(3, "i4"); column[1] = 7; list(column)
+    [0, 7, 0]
+    """
+    return memoryview(np.zeros(max(length, 1), dtype=DTYPES[dtype]))
+
+
+def grown(column: memoryview, length: int) -> memoryview:
+    """A copy of `column` with `length` rows; the new rows are 0. The caller replaces its view."""
+    old = np.asarray(column)
+    new = np.zeros(length, dtype=old.dtype)
+    new[: len(old)] = old
+    return memoryview(new)
+
+
+def array(column: memoryview) -> np.ndarray:
+    """The column as a NumPy array, without a copy."""
+    return np.asarray(column)
+
+
+class Digest:
+    """BLAKE2b over named values, equal in interpreted and compiled mode and on every host."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.blake2b(digest_size=16)
+
+    def add(self, name: str, value: object) -> None:
+        """Add one named int, str, column or iterable of ints."""
+        self._hash.update(name.encode() + b"\0")
+        if isinstance(value, int):
+            self._hash.update(str(int(value)).encode())
+        elif isinstance(value, str):
+            self._hash.update(value.encode())
+        elif isinstance(value, (list, tuple)):
+            self._hash.update(repr([int(item) for item in value]).encode())
+        else:
+            self._hash.update(np.ascontiguousarray(np.asarray(value)).tobytes())
+        self._hash.update(b"\1")
+
+    def add_all(self, prefix: str, values: Iterable[tuple[str, object]]) -> None:
+        """Add each (name, value) under `prefix`."""
+        for name, value in values:
+            self.add(f"{prefix}.{name}", value)
+
+    def hexdigest(self) -> str:
+        """32 hexadecimal digits."""
+        return self._hash.hexdigest()

@@ -1,0 +1,1 @@
+"""The machine below the kernel: clock, random streams, costs, block devices."""

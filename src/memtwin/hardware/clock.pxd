@@ -1,0 +1,10 @@
+cdef class Clock:
+    cdef public long long now_ns
+    cdef public long long cpu_ns
+    cdef public int many_tasks
+    cdef public int must_yield
+    cdef public long long slice_end_ns
+    cdef public list stall_ns
+    cdef void spend(self, long long duration_ns)
+    cdef long long wait_until(self, long long time_ns, int why)
+    cdef void charge_stall(self, long long duration_ns, int why)

@@ -1,0 +1,20 @@
+cdef class CostTable:
+    cdef public long long touch_ns
+    cdef public long long instruction_ps
+    cdef public long long minor_fault_ns
+    cdef public long long clear_page_ns
+    cdef public long long copy_page_ns
+    cdef public long long major_fault_ns
+    cdef public long long fault_around_page_ns
+    cdef public long long syscall_ns
+    cdef public long long read_page_ns
+    cdef public long long write_page_ns
+    cdef public long long scan_page_ns
+    cdef public long long rmap_walk_ns
+    cdef public long long swap_slot_ns
+    cdef public long long zram_compress_ns
+    cdef public long long zram_decompress_ns
+    cdef public long long context_switch_ns
+    cdef public long long fork_ns
+    cdef public long long fork_pte_ns
+    cdef public long long unmap_page_ns

@@ -1,0 +1,1 @@
+"""Frames: mem_map columns, zones, buddy, per-CPU lists, the allocator's fast path."""
