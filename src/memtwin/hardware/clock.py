@@ -13,8 +13,8 @@ STALL_SWAP_IN, STALL_FILE_READ, STALL_RECLAIM, STALL_DIRTY, STALL_HIGH, STALL_SL
 STALLS = ("swap_in", "file_read", "reclaim", "dirty", "memcg_high", "sleep")
 
 
-@cython.cclass
 @cython.final
+@cython.cclass
 class Clock:
     """The one clock of a machine. A running task's time only grows."""
 
@@ -27,7 +27,7 @@ class Clock:
         self.stall_ns = [0] * len(STALLS)
 
     @cython.cfunc
-    def spend(self, duration_ns: cython.longlong) -> None:
+    def spend(self, duration_ns: cython.longlong) -> cython.void:
         """Compute for `duration_ns` (>= 0)."""
         self.now_ns += duration_ns
         self.cpu_ns += duration_ns
@@ -46,7 +46,7 @@ class Clock:
         return waited_ns
 
     @cython.cfunc
-    def charge_stall(self, duration_ns: cython.longlong, why: cython.int) -> None:
+    def charge_stall(self, duration_ns: cython.longlong, why: cython.int) -> cython.void:
         """Compute for `duration_ns` on behalf of stall `why` (direct reclaim, decompression)."""
         self.spend(duration_ns)
         self.stall_ns[why] += duration_ns

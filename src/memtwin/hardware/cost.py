@@ -31,8 +31,8 @@ COSTS: dict[str, tuple[int, str]] = {
 }
 
 
-@cython.cclass
 @cython.final
+@cython.cclass
 class CostTable:
     """The figures in force on one machine, as fields named like the keys of COSTS."""
 

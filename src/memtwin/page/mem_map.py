@@ -28,8 +28,8 @@ COLUMNS = (
 _FIRST_HEADS = 1024
 
 
-@cython.cclass
 @cython.final
+@cython.cclass
 class MemMap:
     """Columns of all frames, pfn 0 .. nr_frames - 1, and list heads behind them."""
 
@@ -63,7 +63,7 @@ class MemMap:
         return head
 
     @cython.cfunc
-    def list_add(self, head: cython.int, pfn: cython.int) -> None:
+    def list_add(self, head: cython.int, pfn: cython.int) -> cython.void:
         """Put `pfn` first on the list `head`."""
         first: cython.int = self.lru_next[head]
         self.lru_next[pfn] = first
@@ -72,7 +72,7 @@ class MemMap:
         self.lru_next[head] = pfn
 
     @cython.cfunc
-    def list_add_tail(self, head: cython.int, pfn: cython.int) -> None:
+    def list_add_tail(self, head: cython.int, pfn: cython.int) -> cython.void:
         """Put `pfn` last on the list `head`."""
         last: cython.int = self.lru_prev[head]
         self.lru_prev[pfn] = last
@@ -81,7 +81,7 @@ class MemMap:
         self.lru_prev[head] = pfn
 
     @cython.cfunc
-    def list_del(self, pfn: cython.int) -> None:
+    def list_del(self, pfn: cython.int) -> cython.void:
         """Take `pfn` off the list it is on."""
         after: cython.int = self.lru_next[pfn]
         before: cython.int = self.lru_prev[pfn]
@@ -101,7 +101,7 @@ class MemMap:
         return -1 if last == head else last
 
     @cython.cfunc
-    def list_splice(self, source: cython.int, head: cython.int) -> None:
+    def list_splice(self, source: cython.int, head: cython.int) -> cython.void:
         """Move all frames of `source` to the front of `head`, in order; `source` is empty after."""
         first: cython.int = self.lru_next[source]
         if first == source:

@@ -46,8 +46,8 @@ LOWMEM_RESERVE_RATIO = (256, 256, 32, 0, 0)
 THP_NEVER, THP_MADVISE, THP_ALWAYS = 0, 1, 2
 
 
-@cython.cclass
 @cython.final
+@cython.cclass
 class Tunables:
     """The sysctls in force, as fields. Writing a field has no effect of its own: `machine` reacts."""
 
