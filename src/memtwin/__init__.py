@@ -10,7 +10,7 @@ from memtwin import extensions as _extensions
 
 __version__ = "0.1.0"
 
-_COMPILED = _extensions.install()
+_MODE = _extensions.install()
 
 
 def compiled() -> bool:
@@ -18,4 +18,4 @@ def compiled() -> bool:
 
     Set MEMTWIN_INTERPRETED=1 before Python starts to interpret them even where they are built.
     """
-    return _COMPILED
+    return _MODE is _extensions.Mode.COMPILED

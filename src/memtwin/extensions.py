@@ -13,6 +13,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from enum import Enum
 from importlib.abc import MetaPathFinder
 from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, ModuleSpec
 from pathlib import Path
@@ -24,6 +25,13 @@ SHARED_UTILITY = "_cyutility"  # Cython's helpers, compiled once for all extensi
 DIGEST_MARK = b"memtwin-source-digest:"
 _DIGEST_HEX = 32
 _CIMPORT = re.compile(rf"^\s*(?:from\s+({PACKAGE}[\w.]*)\s+cimport|cimport\s+({PACKAGE}[\w.]*))", re.M)
+
+
+class Mode(Enum):
+    """How the hot rooms of this process run."""
+
+    COMPILED = "compiled"
+    INTERPRETED = "interpreted"
 
 
 class StaleExtension(ImportError):
@@ -107,8 +115,8 @@ def any_built() -> bool:
 class RoomFinder(MetaPathFinder):
     """Finds `memtwin.*`: only sources when interpreted, else fresh extensions before sources."""
 
-    def __init__(self, compiled: bool) -> None:
-        self.compiled = compiled
+    def __init__(self, mode: Mode) -> None:
+        self.mode = mode
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -116,7 +124,7 @@ class RoomFinder(MetaPathFinder):
         """The spec of a module of the house; raises StaleExtension for an outdated one."""
         if not fullname.startswith(PACKAGE + ".") or path is None:
             return None
-        if self.compiled:
+        if self.mode is Mode.COMPILED:
             spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
             if spec is not None and spec.origin is not None:
                 self._refuse_stale(fullname, spec, Path(spec.origin))
@@ -145,9 +153,9 @@ class RoomFinder(MetaPathFinder):
             )
 
 
-def install() -> bool:
-    """Decide the mode of this process and install the finder for it; true means compiled."""
-    compiled = os.environ.get("MEMTWIN_INTERPRETED", "") in ("", "0") and any_built()
-    if not any(isinstance(finder, RoomFinder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, RoomFinder(compiled))
-    return compiled
+def install() -> Mode:
+    """Decide the mode of this process and install the finder for it."""
+    interpreted = os.environ.get("MEMTWIN_INTERPRETED", "") not in ("", "0")
+    mode = Mode.INTERPRETED if interpreted or not any_built() else Mode.COMPILED
+    sys.meta_path.insert(0, RoomFinder(mode))
+    return mode
