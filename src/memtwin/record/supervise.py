@@ -1,0 +1,105 @@
+"""Owns a running recorded program: starts it, waits, passes signals on, kills what must end.
+
+Imports the standard library only. Knows nothing of traces. While it waits, Ctrl-C is the
+program's: the terminal gave it to the program too, and the program decides what it means.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+_WATCHED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+_SI_KERNEL = 0x80  # si_code of a signal the terminal made: include/uapi/asm-generic/siginfo.h
+_PR_SET_PDEATHSIG = 1
+_IMPATIENT = 3  # this many Ctrl-C kill a program that doesn't end by itself
+
+
+@dataclass
+class RunResult:
+    """How a run ended: the wait status, its own and its waited-for children's use of the CPU."""
+
+    pid: int
+    wait_status: int
+    wall_ns: int
+    cpu_ns: int
+    usage: resource.struct_rusage
+    signals: list[int] = field(default_factory=list)  # those the recorder got meanwhile
+
+    @property
+    def exit_status(self) -> int:
+        """As a shell gives it: 128 + n for signal n."""
+        if os.WIFSIGNALED(self.wait_status):
+            return 128 + os.WTERMSIG(self.wait_status)
+        return os.WEXITSTATUS(self.wait_status)
+
+
+def run_supervised(
+    command: list[str],
+    *,
+    tick: Callable[[int], bool] | None = None,
+    pass_fds: tuple[int, ...] = (),
+    stderr: int | None = None,
+    tick_s: float = 0.1,
+) -> RunResult:
+    """Run `command` to its end; `tick(elapsed_ns)` is called meanwhile and stops it by False."""
+    old_mask = signal.pthread_sigmask(signal.SIG_BLOCK, (*_WATCHED, signal.SIGCHLD))
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def in_child() -> None:
+        # MODEL: a program whose recorder was killed is ended too: nobody would read the rest
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        signal.pthread_sigmask(signal.SIG_SETMASK, old_mask)
+
+    begun_ns = time.monotonic_ns()
+    try:
+        sys.stdout.flush()
+        child = subprocess.Popen(command, preexec_fn=in_child, pass_fds=pass_fds, stderr=stderr)
+        try:
+            return _wait(child.pid, begun_ns, tick, tick_s)
+        except BaseException:
+            os.kill(child.pid, signal.SIGKILL)
+            os.waitpid(child.pid, 0)
+            raise
+        finally:
+            child.returncode = 0  # reaped above, with its rusage
+    finally:
+        _drop_pending()
+        signal.pthread_sigmask(signal.SIG_SETMASK, old_mask)
+
+
+def _drop_pending() -> None:
+    """A Ctrl-C that the program answered by ending must not strike the recorder afterwards."""
+    while signal.sigtimedwait((*_WATCHED, signal.SIGCHLD), 0) is not None:
+        pass
+
+
+def _wait(
+    pid: int, begun_ns: int, tick: Callable[[int], bool] | None, tick_s: float
+) -> RunResult:
+    got: list[int] = []
+    stopped = False
+    while True:
+        done, status, usage = os.wait4(pid, os.WNOHANG)
+        elapsed_ns = time.monotonic_ns() - begun_ns
+        if done:
+            cpu_ns = int((usage.ru_utime + usage.ru_stime) * 1e9)
+            return RunResult(pid, status, elapsed_ns, cpu_ns, usage, got)
+        if tick is not None and not stopped and not tick(elapsed_ns):
+            stopped = True
+            os.kill(pid, signal.SIGKILL)
+        info = signal.sigtimedwait((*_WATCHED, signal.SIGCHLD), tick_s)
+        if info is None or info.si_signo == signal.SIGCHLD:
+            continue
+        got.append(info.si_signo)
+        if got.count(signal.SIGINT) >= _IMPATIENT:
+            os.kill(pid, signal.SIGKILL)
+        elif info.si_code != _SI_KERNEL:
+            os.kill(pid, info.si_signo)  # sent to the recorder alone: pass it on
