@@ -1,7 +1,7 @@
 """Owns the memory.* texts of a cgroup, v1 and v2: one record, readers and writers.
 
-Imports observe/scan and observe/system. Knows nothing of charging. Sizes are bytes; None means 'max'
-(v1: the largest page-aligned number a page_counter holds).
+Imports observe/scan and observe/system. Knows nothing of charging. Sizes are bytes; None means
+'max' (v1: the largest page-aligned number a page_counter holds).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ V1_UNLIMITED_BYTES = ((1 << 63) - 1) // 4096 * 4096
 
 
 class CgroupMemory(msgspec.Struct, kw_only=True):
-    """What one cgroup's memory.* files said; None where the hierarchy has no such file or no limit."""
+    """What one cgroup's memory.* files said; None where there is no such file or no limit."""
 
     version: int  # 1 or 2
     current_bytes: int | None = None

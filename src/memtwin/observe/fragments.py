@@ -1,6 +1,7 @@
 """Owns /proc/buddyinfo, /proc/pagetypeinfo and debugfs extfrag: records, readers and writers.
 
-Imports observe/scan. Knows nothing of free lists. A row counts free blocks of 2**order pages, order 0 first.
+Imports observe/scan. Knows nothing of free lists. A row counts free blocks of 2**order pages,
+order 0 first.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class ZoneBlocks(msgspec.Struct, frozen=True):
 
 
 class TypeBlocks(msgspec.Struct, frozen=True):
-    """Free blocks of one zone and migrate type by order; capped[order]: the kernel stopped counting."""
+    """Free blocks of one zone and migrate type by order; capped: the kernel stopped counting there."""
 
     node: int
     zone: str
@@ -125,7 +126,9 @@ def _render_node(info: PageTypeInfo, node: int) -> str:
     for row in free:
         out.append(f"Node {row.node:>4}, zone {row.zone:>8}, type {row.migratetype:>12} ")
         capped = row.capped or (False,) * len(row.blocks)
-        out.append("".join(f"{'>' * c}{n:>6} " for n, c in zip(row.blocks, capped, strict=True)) + "\n")
+        out.append(
+            "".join(f"{'>' * c}{n:>6} " for n, c in zip(row.blocks, capped, strict=True)) + "\n"
+        )
     out.append("\nNumber of blocks type  " + "".join(f"{t:>12} " for t in info.migratetypes) + "\n")
     for zone in info.pageblocks:
         if zone.node == node:
@@ -169,7 +172,9 @@ def render_extfrag_index(rows: list[ZoneIndex]) -> str:
 
 
 def unusable_index(blocks: tuple[int, ...]) -> tuple[int, ...]:
-    """Thousandths of free memory that cannot serve each order (unusable_free_index(), mm/vmstat.c, v6.12).
+    """Thousandths of free memory that cannot serve each order.
+
+    mm/vmstat.c unusable_free_index(), v6.12.
 
     >>> unusable_index((4, 0, 1))
     (0, 500, 500)
@@ -185,7 +190,7 @@ def unusable_index(blocks: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def extfrag_index(blocks: tuple[int, ...]) -> tuple[int, ...]:
-    """Thousandths: 1000 blames fragmentation for a failure at each order, 0 lack of memory, -1000 none fails.
+    """Thousandths: 1000 blames fragmentation for a failure, 0 lack of memory, -1000 none fails.
 
     mm/vmstat.c __fragmentation_index(), v6.12.
 

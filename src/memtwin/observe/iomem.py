@@ -1,7 +1,8 @@
 """Owns /proc/iomem: its record, its reader and its writer.
 
-Imports observe/scan. Knows nothing of zones. Addresses are physical bytes; the end is exclusive here, though
-the text prints the last byte. Without privilege every address reads as 0: `is_hidden` says so.
+Imports observe/scan. Knows nothing of zones. Addresses are physical bytes; the end is exclusive
+here, though the text prints the last byte. Without privilege every address reads as 0:
+`is_hidden` says so.
 """
 
 from __future__ import annotations
@@ -55,4 +56,6 @@ def is_hidden(resources: list[Resource]) -> bool:
 
 def system_ram(resources: list[Resource]) -> list[tuple[int, int]]:
     """(start_paddr, end_paddr) of each range of System RAM."""
-    return [(r.start_paddr, r.end_paddr) for r in resources if r.depth == 0 and r.name == "System RAM"]
+    return [
+        (r.start_paddr, r.end_paddr) for r in resources if r.depth == 0 and r.name == "System RAM"
+    ]

@@ -1,8 +1,9 @@
 """Owns /proc/meminfo: its record, its reader and its writer.
 
-Imports units and observe/scan. Knows nothing of where a figure comes from. Figures are KiB as printed; those of
-HugePages_* are pages. A field is None when the text has no such line. Lines we have no field for are
-kept in `other`, and `order` keeps the text's order, so that rendering gives the same bytes.
+Imports units and observe/scan. Knows nothing of where a figure comes from. Figures are KiB as
+printed; those of HugePages_* are pages. A field is None when the text has no such line. Lines we
+have no field for are kept in `other`, and `order` keeps the text's order, so that rendering gives
+the same bytes.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from memtwin.observe.scan import keyed_lines, no_match
 
 PATH = "/proc/meminfo"
 
-# printed name -> field (fs/proc/meminfo.c meminfo_proc_show(), v6.12; mm/hugetlb.c; arch/x86/mm/pat/)
+# printed name -> field (fs/proc/meminfo.c meminfo_proc_show(), v6.12, and what hugetlb and x86 add)
 FIELDS: dict[str, str] = {
     "MemTotal": "mem_total_kib",
     "MemFree": "mem_free_kib",
@@ -173,7 +174,9 @@ def parse_meminfo(text: str) -> MemInfo:
 
 def meminfo_of(figures: dict[str, int]) -> MemInfo:
     """The record that holds `figures` (printed name -> KiB or huge pages), in their order."""
-    info = MemInfo(order=tuple(figures), other={k: v for k, v in figures.items() if k not in FIELDS})
+    info = MemInfo(
+        order=tuple(figures), other={k: v for k, v in figures.items() if k not in FIELDS}
+    )
     for key, value in figures.items():
         if key in FIELDS:
             setattr(info, FIELDS[key], value)

@@ -1,6 +1,8 @@
-"""Owns /proc/PID/{smaps_rollup,status,statm,stat,io,oom_score,oom_score_adj,cgroup}: records and texts.
+"""Owns /proc/PID/{smaps_rollup,status,statm,stat,io,oom_score,oom_score_adj,cgroup}: records and
+texts.
 
-Imports observe/scan. Knows nothing of page tables. Sizes are KiB in smaps_rollup and status, pages in statm.
+Imports observe/scan. Knows nothing of page tables. Sizes are KiB in smaps_rollup and status,
+pages in statm.
 """
 
 from __future__ import annotations
@@ -84,12 +86,13 @@ class SmapsRollup(msgspec.Struct, kw_only=True):
     swap_kib: int | None = None
     swap_pss_kib: int | None = None
     locked_kib: int | None = None
+    name_column: int = 73  # where "[rollup]" stands: 73 on 64 bits, 49 on 32
     other: dict[str, int] = {}
     order: tuple[str, ...] = ()
 
 
 class Status(msgspec.Struct, kw_only=True):
-    """One reading of /proc/PID/status: the memory lines typed, all lines as they stand in `lines`."""
+    """One reading of /proc/PID/status: memory lines typed, all lines as they stand in `lines`."""
 
     name: str = ""
     state: str = ""
@@ -177,7 +180,9 @@ def parse_smaps_rollup(text: str) -> SmapsRollup | None:
     figures = {}
     for key, value, line in keyed_lines(body):
         figures[key] = whole(value.removesuffix(" kB").strip(), "smaps_rollup", line)
-    return rollup_of(int(match[1], 16), int(match[2], 16), figures)
+    record = rollup_of(int(match[1], 16), int(match[2], 16), figures)
+    record.name_column = head.index("[rollup]")
+    return record
 
 
 def rollup_of(start_vaddr: int, end_vaddr: int, figures: dict[str, int]) -> SmapsRollup:
@@ -191,11 +196,11 @@ def rollup_of(start_vaddr: int, end_vaddr: int, figures: dict[str, int]) -> Smap
 
 
 def render_smaps_rollup(record: SmapsRollup | None) -> str:
-    """The text of `record` (fs/proc/task_mmu.c show_smaps_rollup(), v6.12; 64-bit padding)."""
+    """The text of `record` (fs/proc/task_mmu.c show_smaps_rollup(), v6.12)."""
     if record is None:
         return ""
     head = f"{record.start_vaddr:08x}-{record.end_vaddr:08x} ---p 00000000 00:00 0 "
-    out = [f"{head:<73}[rollup]\n"]
+    out = [head.ljust(record.name_column) + "[rollup]\n"]
     for key in record.order:
         figure = getattr(record, ROLLUP_FIELDS[key]) if key in ROLLUP_FIELDS else record.other[key]
         label = f"{key}:".ljust(16)
@@ -221,7 +226,7 @@ def parse_status(text: str) -> Status:
 
 
 def render_status(record: Status) -> str:
-    """The text of `record` (fs/proc/array.c proc_pid_status(), v6.12): typed figures win over `lines`."""
+    """The text of `record` (fs/proc/array.c proc_pid_status(), v6.12); typed figures win."""
     out = []
     for key, value in record.lines.items():
         figure = getattr(record, STATUS_FIELDS[key]) if key in STATUS_FIELDS else None
@@ -249,7 +254,9 @@ def parse_process_stat(text: str) -> ProcessStat:
     if not paren or not opening:
         raise no_match("stat", text, "'PID (COMM) STATE ...'")
     words = rest.split()
-    return ProcessStat(whole(pid, "stat", text), comm, words[0], [whole(w, "stat", text) for w in words[1:]])
+    return ProcessStat(
+        whole(pid, "stat", text), comm, words[0], [whole(w, "stat", text) for w in words[1:]]
+    )
 
 
 def render_process_stat(record: ProcessStat) -> str:
@@ -258,7 +265,7 @@ def render_process_stat(record: ProcessStat) -> str:
 
 
 def parse_io(text: str) -> dict[str, int]:
-    """name -> figure of a /proc/PID/io text: rchar, wchar (bytes), syscr, syscw (calls), *_bytes."""
+    """name -> figure of a /proc/PID/io text: rchar, wchar (bytes), syscr, syscw (calls) ..."""
     return parse_flat(text.replace(":", ""), "io")
 
 

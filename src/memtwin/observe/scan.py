@@ -1,7 +1,7 @@
 """Owns the line shapes that many /proc texts share: 'key value' and 'key: value'.
 
-Imports errors. Knows nothing of any one file. A line that does not have the shape is a UserError that
-names the file; a key that nobody knows is not.
+Imports errors. Knows nothing of any one file. A line that does not have the shape is a UserError
+that names the file; a key that nobody knows is not.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def no_match(path: str, line: str, allowed: str) -> UserError:
 
 
 def keyed_lines(text: str) -> Iterator[tuple[str, str, str]]:
-    """(key, value, line) of each 'key: value' line; lines without a colon and empty ones are passed over."""
+    """(key, value, line) of each 'key: value' line; other lines are passed over."""
     for line in text.splitlines():
         key, colon, value = line.partition(":")
         if colon:

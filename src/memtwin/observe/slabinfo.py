@@ -35,6 +35,12 @@ class SlabRow(msgspec.Struct):
     shared_avail: int = 0
 
 
+_COLUMNS = (
+    "active_objs", "num_objs", "objsize_bytes", "objs_per_slab", "pages_per_slab",
+    "limit", "batchcount", "shared", "active_slabs", "num_slabs", "shared_avail",
+)  # as a row prints them  # fmt: skip
+
+
 def parse_slabinfo(text: str) -> list[SlabRow]:
     """The caches of a /proc/slabinfo text, in its order."""
     rows = []
@@ -45,18 +51,7 @@ def parse_slabinfo(text: str) -> list[SlabRow]:
         if len(words) < 12:
             raise no_match(PATH, line, "a version 2.1 row")
         counts = [whole(word, PATH, line) for word in words[1:12]]
-        rows.append(
-            SlabRow(
-                words[0],
-                *counts[:5],
-                active_slabs=counts[8],
-                num_slabs=counts[9],
-                limit=counts[5],
-                batchcount=counts[6],
-                shared=counts[7],
-                shared_avail=counts[10],
-            )
-        )
+        rows.append(SlabRow(name=words[0], **dict(zip(_COLUMNS, counts, strict=True))))
     return rows
 
 

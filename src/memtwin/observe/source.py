@@ -1,6 +1,8 @@
-"""Owns where texts come from: a live host, a captured tree, a mapping of path to text, or the twin.
+"""Owns where texts come from: a live host, a captured tree, a mapping of path to text, or the
+twin.
 
-Imports errors. Knows nothing of what a text means. A path is absolute as on the machine ("/proc/meminfo").
+Imports errors. Knows nothing of what a text means. A path is absolute as on the machine
+("/proc/meminfo").
 """
 
 from __future__ import annotations

@@ -55,7 +55,9 @@ def render_swaps(rows: list[SwapRow]) -> str:
     for row in rows:
         pad = " " * (40 - len(row.filename) if len(row.filename) < 40 else 1)
         kind = "partition" if row.kind == "partition" else "file\t"
-        out.append(f"{row.filename}{pad}{kind}\t{row.size_kib}\t" + "\t" * (row.size_kib < 10_000_000))
+        out.append(
+            f"{row.filename}{pad}{kind}\t{row.size_kib}\t" + "\t" * (row.size_kib < 10_000_000)
+        )
         out.append(f"{row.used_kib}\t" + "\t" * (row.used_kib < 10_000_000) + f"{row.priority}\n")
     return "".join(out)
 

@@ -20,12 +20,12 @@ SECTOR_BYTES = 512
 
 
 class StatText(msgspec.Struct):
-    """One reading of /proc/stat: each line's figures by its name; cpu lines are in ticks (USER_HZ)."""
+    """One reading of /proc/stat: each line's figures by name; cpu lines are in ticks (USER_HZ)."""
 
     rows: dict[str, list[int]]
 
     def figure(self, name: str) -> int:
-        """The first figure of line `name` (ctxt, btime, processes, procs_running ...); 0 when absent."""
+        """The first figure of line `name` (ctxt, btime, processes ...); 0 when absent."""
         return self.rows.get(name, [0])[0]
 
     @property
@@ -35,7 +35,7 @@ class StatText(msgspec.Struct):
 
 
 class DiskRow(msgspec.Struct):
-    """One block device. Sectors are 512 bytes. `more` holds the discard and flush figures of newer kernels."""
+    """One block device. Sectors are 512 bytes. `more`: discards and flushes."""
 
     major: int
     minor: int
@@ -54,8 +54,11 @@ class DiskRow(msgspec.Struct):
     more: list[int] = []
 
 
+_DISK_FIGURES = DiskRow.__struct_fields__[3:14]
+
+
 class PressureRow(msgspec.Struct):
-    """One line of a pressure file: percent of time over 10, 60 and 300 s, and the total stall in us."""
+    """One line of a pressure file: percent of time over 10, 60, 300 s, and total stall in us."""
 
     avg10_percent: float
     avg60_percent: float
@@ -107,7 +110,8 @@ def parse_diskstats(text: str) -> list[DiskRow]:
             raise no_match(DISKSTATS_PATH, line, "'MAJOR MINOR NAME' and eleven or more figures")
         major, minor = whole(words[0], DISKSTATS_PATH, line), whole(words[1], DISKSTATS_PATH, line)
         figures = [whole(word, DISKSTATS_PATH, line) for word in words[3:]]
-        rows.append(DiskRow(major, minor, words[2], *figures[:11], more=figures[11:]))
+        named = dict(zip(_DISK_FIGURES, figures, strict=False))
+        rows.append(DiskRow(major=major, minor=minor, name=words[2], **named, more=figures[11:]))
     return rows
 
 
@@ -127,7 +131,8 @@ def parse_pressure(text: str) -> Pressure:
         match = _PRESSURE.fullmatch(line.strip())
         if match is None:
             raise no_match("pressure", line, "'some avg10=N avg60=N avg300=N total=N'")
-        rows[match[1]] = PressureRow(*(float(match[n]) for n in (2, 3, 4)), int(match[5]))
+        avg10, avg60, avg300 = (float(match[n]) for n in (2, 3, 4))
+        rows[match[1]] = PressureRow(avg10, avg60, avg300, int(match[5]))
     if "some" not in rows:
         raise no_match("pressure", text, "a line 'some ...'")
     return Pressure(rows["some"], rows.get("full"))
@@ -148,7 +153,9 @@ def parse_loadavg(text: str) -> LoadAvg:
     words = text.replace("/", " ").split()
     if len(words) != 6:
         raise no_match(LOADAVG_PATH, text, "'L1 L5 L15 RUNNING/THREADS PID'")
-    return LoadAvg(*map(float, words[:3]), *(whole(word, LOADAVG_PATH, text) for word in words[3:]))
+    load1, load5, load15 = map(float, words[:3])
+    running, threads, last_pid = (whole(word, LOADAVG_PATH, text) for word in words[3:])
+    return LoadAvg(load1, load5, load15, running, threads, last_pid)
 
 
 def render_loadavg(load: LoadAvg) -> str:

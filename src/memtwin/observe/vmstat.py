@@ -1,7 +1,8 @@
 """Owns /proc/vmstat: its record, its reader and its writer.
 
-Imports observe/scan. Knows nothing of what moves a counter. The names are the kernel's and carry the unit:
-nr_kernel_stack is KiB, pgpgin and pgpgout are KiB, other nr_* and pg* figures are pages or times.
+Imports observe/scan. Knows nothing of what moves a counter. The names are the kernel's and carry
+the unit: nr_kernel_stack is KiB, pgpgin and pgpgout are KiB, other nr_* and pg* figures are pages
+or times.
 """
 
 from __future__ import annotations

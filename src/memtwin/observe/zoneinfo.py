@@ -1,7 +1,8 @@
 """Owns /proc/zoneinfo: its records, its reader and its writer.
 
-Imports observe/scan. Knows nothing of how watermarks come about. Figures are pages unless the name says
-otherwise. A populated zone has counters, pagesets and a start_pfn; an empty one ends at its protection.
+Imports observe/scan. Knows nothing of how watermarks come about. Figures are pages unless the
+name says otherwise. A populated zone has counters, pagesets and a start_pfn; an empty one ends at
+its protection.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ class ZoneText(msgspec.Struct, kw_only=True):
 
     node: int
     name: str
-    node_stats: dict[str, int] | None = None  # per-node counters; the node's first populated zone has them
+    node_stats: dict[str, int] | None = (
+        None  # per-node counters; the node's first populated zone has them
+    )
     pages: dict[str, int]  # free, boost, min, low, high, (promo,) spanned, present, managed, cma
     protection_pages: tuple[int, ...] = ()  # lowmem_reserve against requests for each higher zone
     zone_stats: dict[str, int] = {}
