@@ -187,10 +187,13 @@ def from_json(text: str, where: str = "report") -> Report:
     try:
         envelope = msgspec.json.decode(text, type=_Envelope)
         if envelope.kind not in _KINDS:
-            raise UserError(f"{where}: found kind {envelope.kind!r}, allowed is {', '.join(_KINDS)}")
+            raise UserError(
+                f"{where}: found kind {envelope.kind!r}, allowed is {', '.join(_KINDS)}"
+            )
         if envelope.schema_version != SCHEMA_VERSION:
             raise UserError(
-                f"{where}: found schema_version {envelope.schema_version}, allowed is {SCHEMA_VERSION}"
+                f"{where}: found schema_version {envelope.schema_version},"
+                f" allowed is {SCHEMA_VERSION}"
             )
         return msgspec.json.decode(text, type=_KINDS[envelope.kind])
     except (msgspec.DecodeError, UnicodeError) as fault:

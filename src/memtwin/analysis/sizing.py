@@ -1,13 +1,14 @@
 """Owns what a sizing curve says: which limits to try, the knee, the recommended limits, oddities.
 
-Imports analysis.results and units. Pure arithmetic over finished replays: has never heard of a trace,
-a machine or a screen.
+Imports analysis.results and units. Pure arithmetic over finished replays: has never heard of a
+trace, a machine or a screen.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from statistics import median
 
 from memtwin.analysis.results import (
@@ -85,7 +86,7 @@ def knee_bytes(points: Sequence[ReplayResult]) -> int | None:
 
 
 def smallest_under(points: Sequence[ReplayResult], target_percent: float) -> int | None:
-    """The smallest limit from which on every larger one survives with less slowdown than the target."""
+    """The smallest limit from which on each one survives with less slowdown than the target."""
     found = None
     for point in reversed(points):
         slowdown = point.slowdown_percent
@@ -105,7 +106,9 @@ def smallest_surviving(points: Sequence[ReplayResult]) -> int | None:
     return found
 
 
-def refine(points: Sequence[ReplayResult], target_percent: float, step_bytes: int = MIB) -> int | None:
+def refine(
+    points: Sequence[ReplayResult], target_percent: float, step_bytes: int = MIB
+) -> int | None:
     """The limit whose replay would say most next: half-way in the gap where an answer lies.
 
     First the gap in which the slowdown crosses the target, then the one in which survival ends,
@@ -125,7 +128,7 @@ def refine(points: Sequence[ReplayResult], target_percent: float, step_bytes: in
 def oddities(points: Sequence[ReplayResult]) -> list[str]:
     """In words: where more memory brought more major faults, or death after survival."""
     notes = []
-    for small, large in zip(points, points[1:], strict=False):
+    for small, large in pairwise(points):
         names = format_size(small.limit_bytes or 0), format_size(large.limit_bytes or 0)
         if small.survived and not large.survived:
             notes.append(f"survives {names[0]} but not {names[1]}")
@@ -179,7 +182,9 @@ def compare(predicted: ReplayResult, runs: Sequence[MeasuredRun]) -> VerifiedPoi
 
 def summarize(report: VerifyReport) -> None:
     """Fill the median and worst absolute error of `report` from its points."""
-    errors = [abs(point.error_percent) for point in report.points if point.error_percent is not None]
+    errors = [
+        abs(point.error_percent) for point in report.points if point.error_percent is not None
+    ]
     report.median_error_percent = median(errors) if errors else None
     report.worst_error_percent = max(errors) if errors else None
 

@@ -1,0 +1,254 @@
+"""Owns one run of a real command inside a memory group: cold files, a limit, what it cost.
+
+Imports errors, analysis.results and sweep.host. Knows nothing of predictions. To be honest a run
+must pay for its own page cache: pages of files that stay in memory for others (libc, the
+interpreter) are charged to nobody in the group, so such files are replaced, inside a mount
+namespace of the command alone, by copies that nobody has read yet.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import enum
+import json
+import os
+import select
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from memtwin.analysis.results import MeasuredRun, Verdict
+from memtwin.errors import UserError
+from memtwin.sweep.host import Group, HostChanges
+from memtwin.units import PAGE_SIZE
+
+PROT_READ, MAP_SHARED = 1, 1  # include/uapi/asm-generic/mman-common.h, v6.12
+LAUNCHER = Path(__file__).with_name("launch.py")
+
+
+class Layout(enum.StrEnum):
+    """Where the address space's parts lie."""
+
+    RANDOM = "random"  # as the host does it
+    FIXED = "fixed"  # personality ADDR_NO_RANDOMIZE: every run alike
+
+
+class HugePages(enum.StrEnum):
+    """Whether the command may get transparent huge pages."""
+
+    AS_HOST = "as the host"
+    OFF = "off"
+
+
+@dataclass(frozen=True)
+class RealCommand:
+    """A command and the conditions it runs under."""
+
+    argv: list[str]
+    cwd: str = "."
+    read_files: list[str] = field(default_factory=list)  # the trace's files, only ever read
+    written_files: list[str] = field(default_factory=list)
+    layout: Layout = Layout.RANDOM
+    huge_pages: HugePages = HugePages.OFF
+    cpu: int | None = None  # the only CPU it may run on; None: as the host does it
+    expected_status: int = 0  # what the recorded run ended with
+    output: str = os.devnull  # where standard output and error go
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mmap.restype = ctypes.c_void_p
+_libc.mmap.argtypes = [ctypes.c_void_p, *[ctypes.c_size_t] * 5]
+_libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+_libc.mincore.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p]
+
+
+def _regular(path: str) -> bool:
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+
+def cached_bytes(path: str) -> int:
+    """Bytes of the file at `path` that are in the page cache now (0 for what is not a file)."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return 0
+    try:
+        size_bytes = os.fstat(fd).st_size
+        if size_bytes == 0 or not stat.S_ISREG(os.fstat(fd).st_mode):
+            return 0
+        start = _libc.mmap(None, size_bytes, PROT_READ, MAP_SHARED, fd, 0)
+        if start == ctypes.c_void_p(-1).value:
+            return 0
+        resident = ctypes.create_string_buffer((size_bytes + PAGE_SIZE - 1) // PAGE_SIZE)
+        _libc.mincore(start, size_bytes, resident)
+        _libc.munmap(start, size_bytes)
+        return sum(byte & 1 for byte in resident.raw) * PAGE_SIZE
+    finally:
+        os.close(fd)
+
+
+def evict(paths: Sequence[str]) -> None:
+    """Drop these files' clean pages from the page cache, writing dirty ones out first."""
+    for path in paths:
+        with contextlib.suppress(OSError):
+            if not _regular(path):
+                continue
+            fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+            try:
+                os.fdatasync(fd)
+                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            finally:
+                os.close(fd)
+
+
+class ColdFiles:
+    """The command's files, cold before each run: evicted, or replaced by an unread copy."""
+
+    def __init__(
+        self, command: RealCommand, changes: HostChanges, parent: str = "/var/tmp"
+    ) -> None:
+        self.evictable = [*command.read_files, *command.written_files]
+        self.copies: list[tuple[str, str]] = []  # (copy, original)
+        evict(self.evictable)
+        real = {os.path.realpath(path) for path in command.read_files if _regular(path)}
+        real -= {os.path.realpath(path) for path in command.written_files}
+        shared = sorted(path for path in real if cached_bytes(path) > 0)
+        if not shared:
+            return
+        directory = changes.ask("directory", parent)
+        for number, path in enumerate(shared):
+            copy = f"{directory}/{number}"
+            try:
+                shutil.copy2(path, copy)
+                owner = os.stat(path)
+                os.chown(copy, owner.st_uid, owner.st_gid)
+            except OSError as fault:
+                raise UserError(f"verify: copying {path} to {copy}: {fault.strerror}") from None
+            self.copies.append((copy, path))
+
+    def chill(self) -> int:
+        """Make everything cold; bytes of the files that stay cached all the same."""
+        evict(self.evictable)
+        evict([copy for copy, _ in self.copies])
+        replaced = {path for _, path in self.copies}
+        names = {os.path.realpath(path) for path in self.evictable} - replaced
+        return sum(cached_bytes(path) for path in [*names, *(copy for copy, _ in self.copies)])
+
+
+def _start(
+    command: RealCommand, group: Group, copies: list[tuple[str, str]]
+) -> tuple[subprocess.Popen[bytes], int, int]:
+    """The started child, and the minor and major faults it brought along from before exec."""
+    report_read, report_write = os.pipe()
+    spec = {
+        "argv": command.argv,
+        "copies": copies,
+        "fixed_layout": command.layout is Layout.FIXED,
+        "no_huge_pages": command.huge_pages is HugePages.OFF,
+        "cpu": command.cpu,
+        "procs": str(group.procs),
+        "report_fd": report_write,
+    }
+    with open(report_read, "rb") as report:
+        try:
+            with open(command.output, "wb") as output:
+                child = subprocess.Popen(
+                    [sys.executable, "-I", "-S", str(LAUNCHER), json.dumps(spec)],
+                    cwd=command.cwd,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                    pass_fds=[report_write],
+                )
+        except OSError as fault:
+            raise UserError(f"verify: {fault.filename}: {fault.strerror}") from None
+        finally:
+            os.close(report_write)
+        answer = json.loads(report.read().splitlines()[-1] or b"{}")
+    if "faults" not in answer:
+        child.wait()
+        why = answer.get("error", "it was killed before it started")
+        raise UserError(f"verify: starting {command.argv[0]}: {why}")
+    return child, *answer["faults"]
+
+
+def _swap_counts() -> tuple[int, int]:
+    fields = dict(line.split() for line in Path("/proc/vmstat").read_text().splitlines())
+    return int(fields.get("pswpin", 0)), int(fields.get("pswpout", 0))
+
+
+def _end_all(group: Group, child: subprocess.Popen[bytes]) -> None:
+    """Kill what runs in the group: the command and what it left behind."""
+    for pid in [*group.pids(), *([child.pid] if child.returncode is None else [])]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _verdict(status: int, kills: int, expected: int) -> Verdict:
+    if kills:
+        return Verdict.OOM_KILLED
+    if status == -signal.SIGSEGV:
+        return Verdict.SEGFAULT
+    return Verdict.FINISHED if status == expected else Verdict.FAILED
+
+
+def run_limited(
+    command: RealCommand, group: Group, cold: ColdFiles, limit_bytes: int | None, patience_s: float
+) -> MeasuredRun:
+    """Run `command` once in the empty `group` under `limit_bytes` (None: no limit) and measure it.
+
+    The run is ended after `patience_s` seconds. Whatever it started is gone on return.
+    """
+    group.set_limit(limit_bytes)
+    cached = cold.chill()
+    swap_before = _swap_counts()
+    start_s = time.monotonic()
+    child, min_before, maj_before = _start(command, group, cold.copies)
+    try:
+        watched = os.pidfd_open(child.pid)
+        try:
+            waiting = select.poll()
+            waiting.register(watched, select.POLLIN)
+            timed_out = not waiting.poll(patience_s * 1000)
+        finally:
+            os.close(watched)
+        if timed_out:
+            os.kill(child.pid, signal.SIGKILL)
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+    finally:
+        _end_all(group, child)
+        if child.returncode is None:
+            child.wait()
+    wall_ns = round((time.monotonic() - start_s) * 1e9)
+    swap_after = _swap_counts()
+    all_flt, group_maj_flt = group.faults()
+    return MeasuredRun(
+        limit_bytes=limit_bytes,
+        verdict=Verdict.TIMED_OUT
+        if timed_out
+        else _verdict(child.returncode, group.oom_kills(), command.expected_status),
+        exit_status=child.returncode,
+        maj_flt=usage.ru_majflt - maj_before,
+        min_flt=usage.ru_minflt - min_before,
+        group_maj_flt=group_maj_flt,
+        group_min_flt=None if all_flt is None else all_flt - (group_maj_flt or 0),
+        peak_usage_bytes=group.peak_bytes(),
+        max_rss_bytes=usage.ru_maxrss * 1024,
+        wall_ns=wall_ns,
+        cpu_ns=round((usage.ru_utime + usage.ru_stime) * 1e9),
+        swap_in_pages=swap_after[0] - swap_before[0],
+        swap_out_pages=swap_after[1] - swap_before[1],
+        cached_elsewhere_bytes=cached,
+    )
