@@ -15,6 +15,7 @@ import sys
 import sysconfig
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from enum import Enum
 from pathlib import Path
 from types import ModuleType
 
@@ -29,17 +30,26 @@ DIRECTIVES = {
     "initializedcheck": False,
     "binding": True,
     "auto_pickle": False,
+    "show_performance_hints": False,  # --hints shows them
 }
 # -fwrapv as CPython itself: signed overflow wraps, it is not undefined
 C_FLAGS = ["-fPIC", "-fwrapv", "-fno-strict-aliasing", "-DNDEBUG", "-w"]
 RECIPE_MARK = "memtwin-build-recipe:"
 
 
+class Hints(Enum):
+    """Whether Cython's performance hints are printed: useful when writing, noise when building."""
+
+    SHOWN = "shown"
+    HIDDEN = "hidden"
+
+
 def _load_extensions() -> ModuleType:
     # by path: the package itself may have extensions that are stale, which is why we are here
     path = SRC / "memtwin" / "extensions.py"
     spec = importlib.util.spec_from_file_location("memtwin_extensions", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules["memtwin_extensions"] = module
     spec.loader.exec_module(module)
@@ -104,7 +114,7 @@ def build_shared(optimisation: str) -> None:
     compile_c(c_file, extensions.extension_of(target), optimisation)
 
 
-def build_one(source: Path, optimisation: str) -> tuple[Path, float]:
+def build_one(source: Path, optimisation: str, hints: Hints) -> tuple[Path, float]:
     """Translate and compile one module; its path and the seconds it took."""
     from Cython.Compiler.Main import CompilationOptions, compile_single
 
@@ -117,7 +127,7 @@ def build_one(source: Path, optimisation: str) -> tuple[Path, float]:
     options = CompilationOptions(
         output_file=str(c_file),
         include_path=[str(SRC)],
-        compiler_directives=dict(DIRECTIVES),
+        compiler_directives={**DIRECTIVES, "show_performance_hints": hints is Hints.SHOWN},
         shared_utility_qualified_name=f"{extensions.PACKAGE}.{extensions.SHARED_UTILITY}",
         emit_linenums=False,
     )
@@ -151,8 +161,8 @@ def _sweep_orphans() -> None:
             extension.unlink()
 
 
-def build(only: str, optimisation: str, jobs: int) -> int:
-    """Build what is out of date; the number of extensions built."""
+def build(only: str, optimisation: str, jobs: int, hints: Hints = Hints.HIDDEN) -> int:
+    """Build what is out of date; the number of extensions built. Raises SystemExit on errors."""
     recipe = recipe_digest(optimisation)
     _sweep_orphans()
     shared = extensions.extension_of(SRC / extensions.PACKAGE / f"{extensions.SHARED_UTILITY}.py")
@@ -167,9 +177,9 @@ def build(only: str, optimisation: str, jobs: int) -> int:
             os.utime(extensions.extension_of(source), ns=(newest_ns, newest_ns))
         else:
             todo.append(source)
-    todo.sort(key=lambda source: -source.stat().st_size)  # the longest first: both cores end at once
+    todo.sort(key=lambda source: -source.stat().st_size)  # longest first: both cores end at once
     with ProcessPoolExecutor(max_workers=jobs) as pool:
-        waiting = [pool.submit(build_one, source, optimisation) for source in todo]
+        waiting = [pool.submit(build_one, source, optimisation, hints) for source in todo]
         if not _is_up_to_date(shared, "0" * 32, recipe):
             waiting.append(pool.submit(build_shared, optimisation))  # type: ignore[arg-type]
         failures = []
@@ -194,9 +204,11 @@ def main() -> None:
     parser.add_argument("--only", default="", help="only sources whose path contains this")
     parser.add_argument("--optimise", default="-O2", choices=["-O0", "-O1", "-O2", "-O3"])
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--hints", action="store_true", help="show Cython's performance hints")
     arguments = parser.parse_args()
     began = time.monotonic()
-    count = build(arguments.only, arguments.optimise, arguments.jobs)
+    hints = Hints.SHOWN if arguments.hints else Hints.HIDDEN
+    count = build(arguments.only, arguments.optimise, arguments.jobs, hints)
     print(f"built {count} extensions in {time.monotonic() - began:.1f} s")
 
 

@@ -24,7 +24,9 @@ PACKAGE_DIR = Path(__file__).parent
 SHARED_UTILITY = "_cyutility"  # Cython's helpers, compiled once for all extensions
 DIGEST_MARK = b"memtwin-source-digest:"
 _DIGEST_HEX = 32
-_CIMPORT = re.compile(rf"^\s*(?:from\s+({PACKAGE}[\w.]*)\s+cimport|cimport\s+({PACKAGE}[\w.]*))", re.M)
+_CIMPORT = re.compile(
+    rf"^\s*(?:from\s+({PACKAGE}[\w.]*)\s+cimport|cimport\s+({PACKAGE}[\w.]*))", re.M
+)
 
 
 class Mode(Enum):

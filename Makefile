@@ -1,0 +1,72 @@
+# The commands of the house. Each sets up what it needs in .venv, and does again only what changed.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMPS := .stamps
+# a stamp is keyed on what decides the outcome, so that switching back and forth stays right
+VENV_KEY := $(shell cat requirements.lock pyproject.toml setup.py | cksum | cut -d' ' -f1)
+VENV_STAMP := $(STAMPS)/venv-$(VENV_KEY)
+# an interpreted environment inherited from the shell would silently test the wrong thing
+unexport MEMTWIN_INTERPRETED PYTHONPATH PYTHONHOME
+
+.PHONY: help venv build demo test bench lint fidelity differs lock clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo      replay, size and record a program; leaves report.html"
+	@echo "make test      all tests        make lint      ruff, mypy --strict"
+	@echo "make bench     speed, against this machine's kernel"
+	@echo "make fidelity  score against what real kernels did"
+	@echo "make venv | build | differs | lock | clean     see docs/HACKING.md"
+
+$(VENV_STAMP):
+	@tools/preflight.sh $(PYTHON) build
+	@echo "setting up $(VENV)"
+	@rm -rf $(STAMPS)/venv-*
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip install -q --disable-pip-version-check --only-binary :all: --require-hashes -r requirements.lock
+	@$(PY) -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@mkdir -p $(STAMPS) && touch $@
+
+venv: $(VENV_STAMP)
+
+build: venv
+	@tools/preflight.sh $(PYTHON) build
+	@$(PY) tools/build_ext.py
+
+demo: build
+	@$(VENV)/bin/memtwin demo
+
+test: build
+	@tools/preflight.sh $(PYTHON) build test
+	@MEMTWIN_EXPECT=compiled $(PY) -m pytest $(TESTS)
+
+bench: build
+	@$(PY) benchmarks/run.py
+
+lint: venv
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/mypy
+
+fidelity: build differs
+	@$(VENV)/bin/memtwin fidelity
+
+# collects the `# DIFFERS:` lines into docs/FIDELITY.md
+differs: venv
+	@$(PY) tools/differs.py
+
+# needs the package registry; the lock names no registry, so any index with the same files serves
+lock: venv
+	@$(PYTHON) -m venv build/lock-venv
+	@build/lock-venv/bin/pip install -q pip-tools
+	@(echo "# Made by \`make lock\` from pyproject.toml. Installed with pip install --require-hashes." ; \
+	  build/lock-venv/bin/pip-compile -q --upgrade --generate-hashes --allow-unsafe --strip-extras --no-header \
+	  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --extra dev \
+	  --output-file - pyproject.toml) > build/requirements.lock
+	@mv build/requirements.lock requirements.lock
+
+clean:
+	@rm -rf build $(STAMPS) report.html .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find src tests tools -name __pycache__ -prune -exec rm -rf {} +
+	@find src -name '*.so' -delete -o -name '*.so.*.part' -delete
