@@ -41,6 +41,9 @@ LRU_GEN_SHIFT = 40
 LRU_GEN_MASK = 7 << LRU_GEN_SHIFT
 LRU_REFS_SHIFT = 43
 LRU_REFS_MASK = 3 << LRU_REFS_SHIFT
+# A free row (PG_BUDDY or PG_PCP) keeps here the migrate type of the list it is on.
+FREE_MT_SHIFT = 48
+FREE_MT_MASK = 7 << FREE_MT_SHIFT
 
 # include/linux/mmzone.h enum migratetype, v6.1 (CONFIG_CMA moves ISOLATE up by one)
 MIGRATE_UNMOVABLE = 0

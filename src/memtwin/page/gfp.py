@@ -40,12 +40,30 @@ ALLOC_WMARK_LOW = 1
 ALLOC_WMARK_HIGH = 2
 ALLOC_WMARK_MASK = 3
 ALLOC_NO_WATERMARKS = 4
-ALLOC_HARDER = 16
-ALLOC_HIGH = 32
+ALLOC_HARDER = 16  # the kernel's ALLOC_NON_BLOCK
+ALLOC_HIGH = 32  # the kernel's ALLOC_MIN_RESERVE
 ALLOC_CMA = 128
 ALLOC_OOM = 8
+ALLOC_NOFRAGMENT = 256  # do not mix migrate types in a page block
+ALLOC_HIGHATOMIC = 512
+ALLOC_KSWAPD = 2048
+ALLOC_RESERVES = ALLOC_HARDER | ALLOC_HIGH | ALLOC_HIGHATOMIC | ALLOC_OOM
+
+# mm/page_alloc.c fpi_t, v6.12: FPI_TO_TAIL puts a freed block last on its list
+FPI_NONE = 0
+FPI_TO_TAIL = 2
+HEAD_ADD, TAIL_ADD = 0, 1  # where on its list a free block goes
+# How far a bulk request has gone for its last block (mm/page_alloc.c enum rmqueue_mode, v6.12)
+RMQUEUE_NORMAL, RMQUEUE_CMA, RMQUEUE_CLAIM, RMQUEUE_STEAL = 0, 1, 2, 3
 
 # Verdicts of the allocator: a pfn >= 0, or one of these
 NEED_RECLAIM = -2  # the fast path found nothing above the watermarks; reclaim/slowpath owns the loop
 NEED_OOM = -3  # reclaim made no progress; process/oom acts, then the caller tries again
 ALLOC_FAILED = -4  # the request may fail and did
+
+# include/linux/mmzone.h NR_LOWORDER_PCP_LISTS, NR_PCP_THP and PAGE_ALLOC_COSTLY_ORDER, v6.12
+PAGE_ALLOC_COSTLY_ORDER = 3
+NR_LOWORDER_PCP_LISTS = 12
+NR_PCP_LISTS = 14
+PCP_BATCH_SCALE_MAX = 5  # CONFIG_PCP_BATCH_SCALE_MAX, v6.12
+MIN_PERCPU_PAGELIST_HIGH_FRACTION = 8  # mm/page_alloc.c, v6.12

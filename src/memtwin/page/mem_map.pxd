@@ -13,9 +13,9 @@ cdef class MemMap:
     cdef public int[::1] memcg
     cdef public signed char[::1] order
     cpdef int new_head(self)
-    cdef void list_add(self, int head, int pfn)
-    cdef void list_add_tail(self, int head, int pfn)
-    cdef void list_del(self, int pfn)
-    cdef int list_first(self, int head)
-    cdef int list_last(self, int head)
-    cdef void list_splice(self, int source, int head)
+    cdef void list_add(self, int head, int pfn) noexcept
+    cdef void list_add_tail(self, int head, int pfn) noexcept
+    cdef void list_del(self, int pfn) noexcept
+    cdef int list_first(self, int head) noexcept
+    cdef int list_last(self, int head) noexcept
+    cdef void list_splice(self, int source, int head) noexcept

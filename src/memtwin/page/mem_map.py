@@ -25,7 +25,7 @@ COLUMNS = (
     Column("memcg", "i4", "memcg/charge", "id of the memcg charged; 0 is the root (uncharged)"),
     Column("order", "i1", "buddy, page_alloc", "order of the free block or compound page it heads or is in"),
 )
-_FIRST_HEADS = 1024
+_FIRST_HEADS = 1 << 16  # lazy, like the rest; growing would copy every row
 
 
 @cython.final
@@ -63,6 +63,7 @@ class MemMap:
         return head
 
     @cython.cfunc
+    @cython.exceptval(check=False)
     def list_add(self, head: cython.int, pfn: cython.int) -> cython.void:
         """Put `pfn` first on the list `head`."""
         first: cython.int = self.lru_next[head]
@@ -72,6 +73,7 @@ class MemMap:
         self.lru_next[head] = pfn
 
     @cython.cfunc
+    @cython.exceptval(check=False)
     def list_add_tail(self, head: cython.int, pfn: cython.int) -> cython.void:
         """Put `pfn` last on the list `head`."""
         last: cython.int = self.lru_prev[head]
@@ -81,6 +83,7 @@ class MemMap:
         self.lru_prev[head] = pfn
 
     @cython.cfunc
+    @cython.exceptval(check=False)
     def list_del(self, pfn: cython.int) -> cython.void:
         """Take `pfn` off the list it is on."""
         after: cython.int = self.lru_next[pfn]
@@ -89,18 +92,21 @@ class MemMap:
         self.lru_prev[after] = before
 
     @cython.cfunc
+    @cython.exceptval(check=False)
     def list_first(self, head: cython.int) -> cython.int:
         """First frame of the list, or -1 when it is empty."""
         first: cython.int = self.lru_next[head]
         return -1 if first == head else first
 
     @cython.cfunc
+    @cython.exceptval(check=False)
     def list_last(self, head: cython.int) -> cython.int:
         """Last frame of the list, or -1 when it is empty."""
         last: cython.int = self.lru_prev[head]
         return -1 if last == head else last
 
     @cython.cfunc
+    @cython.exceptval(check=False)
     def list_splice(self, source: cython.int, head: cython.int) -> cython.void:
         """Move all frames of `source` to the front of `head`, in order; `source` is empty after."""
         first: cython.int = self.lru_next[source]

@@ -43,16 +43,19 @@ class VmStat:
         self._node_items = NR_NODE_ITEMS
 
     @cython.cfunc
+    @cython.exceptval(check=False)
     def mod_zone(self, zone_id: cython.int, item: cython.int, delta: cython.longlong) -> cython.void:
         """Add `delta` pages to a zone counter."""
         self.zone_stat[zone_id * self._zone_items + item] += delta
 
     @cython.cfunc
+    @cython.exceptval(check=False)
     def mod_node(self, node: cython.int, item: cython.int, delta: cython.longlong) -> cython.void:
         """Add `delta` to a node counter."""
         self.node_stat[node * self._node_items + item] += delta
 
     @cython.cfunc
+    @cython.exceptval(check=False)
     def count(self, event: cython.int, delta: cython.longlong) -> cython.void:
         """Count an event `delta` times."""
         self.event[event] += delta
