@@ -1,0 +1,1 @@
+"""Address spaces: areas, page tables, reverse mapping, resident counters."""
