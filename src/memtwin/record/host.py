@@ -5,7 +5,7 @@ Imports errors, schema, supervise. Knows no recorder.
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import os
 import platform
 from dataclasses import asdict, dataclass
@@ -43,7 +43,7 @@ def _cpu_model() -> str:
 
 def new_metadata(command: list[str], recorder: schema.Recorder) -> schema.TraceMetadata:
     """Metadata of a recording that begins now."""
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
     return schema.TraceMetadata(
         schema_version=schema.SCHEMA_VERSION,
         memtwin_version=memtwin.__version__,

@@ -104,7 +104,9 @@ class PartReader:
             raise UserError(f"{path}: found {len(self._map)} bytes, a block file begins with 65536")
         words = CONTROL.unpack_from(self._map, 0)
         if words[1] != PART_VERSION or words[2] != SLOT_BYTES:
-            raise UserError(f"{path}: found block file version {words[1]}, allowed is {PART_VERSION}")
+            raise UserError(
+                f"{path}: found block file version {words[1]}, allowed is {PART_VERSION}"
+            )
         (length,) = struct.unpack_from("<I", self._map, JSON_OFFSET_BYTES)
         text = self._map[JSON_OFFSET_BYTES + 4 : JSON_OFFSET_BYTES + 4 + length]
         try:
@@ -204,7 +206,7 @@ class PartReader:
         closing = self.cast.closing(i)
         if closing is not None:
             time_ns = np.append(time_ns, time_ns.max(initial=0))
-            row = {name: 0 for name in COLUMNS} | {"op": int(TraceOp.EXIT)}
+            row = dict.fromkeys(COLUMNS, 0) | {"op": int(TraceOp.EXIT)}
             row["tid"], row["a"], row["b"] = closing
             row["insns"] = int(columns["insns"].max(initial=0))
             columns = {

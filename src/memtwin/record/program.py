@@ -13,7 +13,8 @@ from pathlib import Path
 
 from memtwin.errors import UserError
 
-# e_machine of the 64-bit little-endian kinds the plugin can follow: include/uapi/linux/elf-em.h
+# e_machine of the 64-bit little-endian kinds the plugin can follow
+# include/uapi/linux/elf-em.h EM_X86_64, v6.12
 ARCHITECTURES = {62: "x86_64", 183: "aarch64", 243: "riscv64"}
 _NAMES = {3: "i386", 8: "mips", 20: "ppc", 21: "ppc64", 22: "s390x", 40: "arm"}
 _MAX_SCRIPTS = 4

@@ -6,19 +6,16 @@ program's: the terminal gave it to the program too, and the program decides what
 
 from __future__ import annotations
 
-import ctypes
 import os
 import resource
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 _WATCHED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-_SI_KERNEL = 0x80  # si_code of a signal the terminal made: include/uapi/asm-generic/siginfo.h
-_PR_SET_PDEATHSIG = 1
+_SI_KERNEL = 0x80  # include/uapi/asm-generic/siginfo.h SI_KERNEL, v6.12: the terminal's Ctrl-C
 _IMPATIENT = 3  # this many Ctrl-C kill a program that doesn't end by itself
 
 
@@ -45,31 +42,24 @@ def run_supervised(
     command: list[str],
     *,
     tick: Callable[[int], bool] | None = None,
-    pass_fds: tuple[int, ...] = (),
-    stderr: int | None = None,
     tick_s: float = 0.1,
 ) -> RunResult:
     """Run `command` to its end; `tick(elapsed_ns)` is called meanwhile and stops it by False."""
     old_mask = signal.pthread_sigmask(signal.SIG_BLOCK, (*_WATCHED, signal.SIGCHLD))
-    libc = ctypes.CDLL(None, use_errno=True)
-
-    def in_child() -> None:
-        # MODEL: a program whose recorder was killed is ended too: nobody would read the rest
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-        signal.pthread_sigmask(signal.SIG_SETMASK, old_mask)
-
     begun_ns = time.monotonic_ns()
     try:
         sys.stdout.flush()
-        child = subprocess.Popen(command, preexec_fn=in_child, pass_fds=pass_fds, stderr=stderr)
+        # Python ignores these two for itself; a program expects them as it would find them
+        usual = (signal.SIGPIPE, signal.SIGXFSZ)
+        pid = os.posix_spawnp(
+            command[0], command, os.environ, setsigmask=old_mask, setsigdef=usual
+        )
         try:
-            return _wait(child.pid, begun_ns, tick, tick_s)
+            return _wait(pid, begun_ns, tick, tick_s)
         except BaseException:
-            os.kill(child.pid, signal.SIGKILL)
-            os.waitpid(child.pid, 0)
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
             raise
-        finally:
-            child.returncode = 0  # reaped above, with its rusage
     finally:
         _drop_pending()
         signal.pthread_sigmask(signal.SIG_SETMASK, old_mask)

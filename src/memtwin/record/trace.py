@@ -13,8 +13,8 @@ from typing import Any, Protocol
 
 import msgspec
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from memtwin.errors import UserError
@@ -48,7 +48,8 @@ class _ParquetSource:
             file = pq.ParquetFile(path)
             text = (file.metadata.metadata or {}).get(schema.METADATA_KEY)
         except (pa.ArrowException, OSError) as error:
-            raise UserError(f"{path}: found a damaged Parquet file ({_first_line(error)})") from None
+            reason = _first_line(error)
+            raise UserError(f"{path}: found a damaged Parquet file ({reason})") from None
         if text is None:
             raise UserError(f"{path}: found a Parquet file without the key 'memtwin': not a trace")
         self.metadata = _metadata(path, text)
@@ -168,7 +169,9 @@ def open_trace(path: Path | str) -> Trace:
         return Trace(path, PartReader(path))
     if magic[:4] == b"PAR1":
         return Trace(path, _ParquetSource(path))
-    raise UserError(f"{path}: found neither a Parquet trace nor a .part of one (first bytes {magic!r})")
+    raise UserError(
+        f"{path}: found neither a Parquet trace nor a .part of one (first bytes {magic!r})"
+    )
 
 
 class TraceWriter:
@@ -202,19 +205,22 @@ class TraceWriter:
         self._pending.append(table)
         self._pending_events += table.num_rows
         self.n_events += table.num_rows
-        if self._pending_events >= ROW_GROUP_EVENTS:
-            self._flush()
+        while self._pending_events >= ROW_GROUP_EVENTS:
+            self._write_group(ROW_GROUP_EVENTS)
 
-    def _flush(self) -> None:
-        if self._pending:
-            self._writer.write_table(
-                pa.concat_tables(self._pending).combine_chunks(), row_group_size=ROW_GROUP_EVENTS
-            )
-        self._pending, self._pending_events = [], 0
+    def _write_group(self, n_events: int) -> None:
+        if n_events == 0:
+            return
+        table = pa.concat_tables(self._pending)
+        self._writer.write_table(
+            table.slice(0, n_events).combine_chunks(), row_group_size=n_events
+        )
+        self._pending_events = table.num_rows - n_events
+        self._pending = [table.slice(n_events)]
 
     def close(self, metadata: TraceMetadata) -> None:
         """Write the metadata and give the file its name."""
-        self._flush()
+        self._write_group(self._pending_events)
         self._writer.add_key_value_metadata(
             {schema.METADATA_KEY: schema.encode_metadata(metadata)}
         )

@@ -12,7 +12,7 @@ struct qemu_plugin_tb;
 struct qemu_plugin_insn;
 
 enum { CB_NO_REGS = 0 };
-enum { MEM_READ = 1, MEM_WRITE = 2 };
+enum { MEM_BOTH = 3 };
 
 struct plugin_info {
     const char *target_name;
@@ -41,6 +41,7 @@ struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *, 
 uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *);
 size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *);
 unsigned qemu_plugin_mem_size_shift(mem_info);
+_Bool qemu_plugin_mem_is_store(mem_info);
 
 /* Not part of the plugin interface, yet exported by user-mode builds; absent ones are NULL. */
 extern uintptr_t guest_base __attribute__((weak));

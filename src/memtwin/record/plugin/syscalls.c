@@ -211,7 +211,8 @@ static void return_shm(struct thread *t, struct call *c, int64_t r)
             i++;
         attached[i].addr = (uint64_t)r;
         attached[i].length = ds.shm_segsz;
-        /* DIFFERS: a segment is anonymous here: its sharing between processes is not seen */
+        /* DIFFERS: a System V segment is anonymous memory; its key is not followed; pages that
+         * two processes share through one are counted twice */
         put_event(t, OP_MAP, now_ns(), r, (int64_t)ds.shm_segsz, PROT_READ | PROT_WRITE,
                   MAP_SHARED | MAP_ANONYMOUS, -1);
     }
