@@ -61,7 +61,7 @@ def lost_ns(result: ReplayResult) -> int:
 
 
 def knee_bytes(points: Sequence[ReplayResult]) -> int | None:
-    """The limit at the knee of log(1 + lost time) over limit, or None without one.
+    """The limit at the knee of log(1 + slowdown in percent) over limit, or None without one.
 
     The knee is the surviving point farthest below the chord between the first and the last
     surviving point (Kneedle's rule for a falling convex curve), on axes scaled to 0..1.
@@ -70,8 +70,8 @@ def knee_bytes(points: Sequence[ReplayResult]) -> int | None:
     if len(alive) < 3 or max(point.slowdown_percent or 0.0 for point in alive) < KNEE_FLOOR_PERCENT:
         return None
     limits = [float(point.limit_bytes or 0) for point in alive]
-    # MODEL: log of the lost share in 0.1 % steps, so that thrashing does not hide the bend below it
-    heights = [math.log1p(10 * max(point.slowdown_percent or 0.0, 0.0)) for point in alive]
+    # MODEL: logarithm, so that thrashing does not hide the bend; in percent, so that noise does
+    heights = [math.log1p(max(point.slowdown_percent or 0.0, 0.0)) for point in alive]
     span, rise = limits[-1] - limits[0], heights[0] - heights[-1]
     if span <= 0 or rise <= 0:
         return None

@@ -1,0 +1,1 @@
+"""Front desk of cli: `main` is the command `memtwin`; the reports stand beside it."""
