@@ -29,7 +29,7 @@ from memtwin.machine.fields import Fields
 from memtwin.page.tunables import Tunables
 from memtwin.units import GIB, KIB, MIB, PAGE_SIZE, TIB, format_size
 
-LEAST_RAM, MOST_RAM = 16 * MIB, 64 * TIB
+LEAST_RAM, MOST_RAM = 16 * MIB, 7 * TIB  # the twin's frame numbers are 32-bit: below 8 TiB
 MOST_NODES = 16
 _HOLE_START, _HOLE_END = (
     3 * GIB,

@@ -29,7 +29,7 @@ class ZoneBlocks(msgspec.Struct, frozen=True):
 
 
 class TypeBlocks(msgspec.Struct, frozen=True):
-    """Free blocks of one zone and migrate type by order; capped: the kernel stopped counting there."""
+    """Free blocks of one zone and migrate type by order; capped: the count was cut off."""
 
     node: int
     zone: str
