@@ -10,16 +10,13 @@ tables and processes had at the start.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-
-import numpy as np
+from dataclasses import dataclass
 
 from memtwin.columns import array
-from memtwin.errors import InternalError, UserError
+from memtwin.errors import UserError
 from memtwin.page.flags import (
     MAX_ORDER,
     MIGRATE_MOVABLE,
-    NR_PAGE_ORDERS,
     PAGEBLOCK_SHIFT,
 )
 from memtwin.page.gfp import FPI_TO_TAIL
@@ -41,35 +38,6 @@ class MemoryRange:
     start_pfn: int
     end_pfn: int
     node: int = 0
-
-
-@dataclass
-class PagesetSeed:
-    """One CPU's lists of a zone as /proc/zoneinfo shows them."""
-
-    count: int
-    high: int
-    batch: int
-
-
-@dataclass
-class ZoneSeed:
-    """A zone of a real start, from zoneinfo, buddyinfo and pagetypeinfo."""
-
-    managed_pages: int
-    spanned_pages: int
-    present_pages: int
-    wmark_min: int
-    wmark_low: int
-    wmark_high: int
-    wmark_promo: int
-    watermark_boost: int
-    lowmem_reserve: list[int]
-    cma_pages: int = 0
-    # free blocks by (order, migrate type)
-    free_blocks: dict[tuple[int, int], int] = field(default_factory=dict)
-    block_counts: dict[int, int] = field(default_factory=dict)  # page blocks by migrate type
-    pagesets: list[PagesetSeed] = field(default_factory=list)
 
 
 class BootPages:
@@ -171,12 +139,14 @@ def _lay_out(zones: Zones, zone: Zone, own: list[MemoryRange], low: int, high: i
     zone.spanned_pages, zone.present_pages = end - start, present
     # MODEL: without a real start, the struct pages (64 bytes a frame) are what booting reserves
     zone.managed_pages = present - present // 64
-    owners = array(zones.zone_of_block)[start >> PAGEBLOCK_SHIFT : ((end - 1) >> PAGEBLOCK_SHIFT) + 1]
-    shared = owners != NO_ZONE
-    owners[:] = zone.zone_id
-    owners[shared] = MIXED_ZONES
-    types = array(zones.block_type)[start >> PAGEBLOCK_SHIFT : ((end - 1) >> PAGEBLOCK_SHIFT) + 1]
-    types[:] = MIGRATE_MOVABLE  # mm/mm_init.c memmap_init_range(), v6.12
+    for first_pfn, last_pfn in presence(zone, own):
+        blocks = slice(first_pfn >> PAGEBLOCK_SHIFT, ((last_pfn - 1) >> PAGEBLOCK_SHIFT) + 1)
+        owners = array(zones.zone_of_block)[blocks]
+        shared = (owners != NO_ZONE) & (owners != zone.zone_id)
+        owners[:] = zone.zone_id
+        owners[shared] = MIXED_ZONES
+        # mm/mm_init.c memmap_init_range(), v6.12
+        array(zones.block_type)[blocks] = MIGRATE_MOVABLE
 
 
 def presence(zone: Zone, ranges: Sequence[MemoryRange]) -> list[tuple[int, int]]:

@@ -161,6 +161,11 @@ class Buddy:
             zone.deferred_start_pfn += size_pages
             nr_blocks -= 1
 
+    def seed_block(self, zone: Zone, pfn: int, order: int, migratetype: int) -> None:
+        """Make a block free, last on its list, without merging: for seeding."""
+        self.add_to_free_list(zone.zone_id, pfn, order, migratetype, TAIL_ADD)
+        self.account_freepages(zone, 1 << order, migratetype)
+
     def defer(self, zone: Zone, start_pfn: int, end_pfn: int) -> None:
         """Make start_pfn .. end_pfn - 1, MAX_ORDER aligned, the zone's deferred free blocks."""
         area = zone.zone_id * NR_PAGE_ORDERS + MAX_ORDER

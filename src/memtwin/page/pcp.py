@@ -312,6 +312,14 @@ class PerCpuPages:
             to_drain -= self.batch
         return todo
 
+    def seed(self, pfn: int, migratetype: int, order: int) -> None:
+        """Put a block last on its list without draining: for seeding."""
+        list_mt = migratetype if migratetype < MIGRATE_PCPTYPES else MIGRATE_MOVABLE
+        self.mem_map.flags[pfn] = PG_PCP | (migratetype << FREE_MT_SHIFT)
+        self.mem_map.order[pfn] = order
+        self.mem_map.list_add_tail(self.first_head + self.order_to_pindex(list_mt, order), pfn)
+        self.count += 1 << order
+
     def free_list(self, pindex: int) -> list[int]:
         """Blocks of list `pindex`, first to last."""
         return self.mem_map.walk(self.first_head + pindex)

@@ -208,7 +208,7 @@ class Zones:
         for zone in self.populated():
             for block in range(zone.start_pfn >> PAGEBLOCK_SHIFT, (zone.end_pfn - 1) >> PAGEBLOCK_SHIFT):
                 kind, owner = self.block_type[block], self.zone_of_block[block]
-                if not 0 <= kind < MIGRATE_TYPES or owner not in (zone.zone_id, MIXED_ZONES):
+                if not 0 <= kind < MIGRATE_TYPES or owner not in (zone.zone_id, MIXED_ZONES, NO_ZONE):
                     raise InternalError(
                         f"Zones.verify: page block {block} has type {kind} and zone {owner},"
                         f" but lies in zone {zone.zone_id} ({zone.name})"
