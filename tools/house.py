@@ -173,6 +173,7 @@ class Declared:
 
     bases: list[str] = field(default_factory=list)
     fields: dict[str, int] = field(default_factory=dict)  # name -> line
+    types: dict[str, str] = field(default_factory=dict)  # of a header's fields: name -> C type
     functions: dict[str, tuple[str, ...]] = field(default_factory=dict)  # name -> kind, guard, args
 
 
@@ -227,8 +228,10 @@ def declared_in_header(path: Path) -> dict[str, Declared]:
         if plain and not plain.group(2).startswith(("enum", "struct", "extern")):
             owner = found[current if plain.group(1) else ""]
             first, *others = plain.group(2).split(",")
-            for name in (re.split(r"[\s*\]]", first.strip())[-1], *map(str.strip, others)):
+            own = re.split(r"[\s*\]]", first.strip())[-1]
+            for name in (own, *map(str.strip, others)):
                 owner.fields[name] = number
+                owner.types[name] = first.strip().removesuffix(own).strip()
     return found
 
 

@@ -14,6 +14,9 @@ import numpy as np
 
 DTYPES = {"i1": "int8", "u1": "uint8", "i2": "int16", "i4": "int32", "i8": "int64"}
 
+# what a column is to a reader of signatures; views.pxd gives compiled rooms the C types so named
+I1 = U1 = I2 = I4 = I8 = memoryview
+
 
 @dataclass(frozen=True)
 class Column:
@@ -31,7 +34,7 @@ def zeros(length: int, dtype: str) -> memoryview:
     >>> column = zeros(3, "i4"); column[1] = 7; list(column)
     [0, 7, 0]
     """
-    return memoryview(np.zeros(max(length, 1), dtype=DTYPES[dtype]))
+    return np.zeros(max(length, 1), dtype=DTYPES[dtype]).data
 
 
 def grown(column: memoryview, length: int) -> memoryview:
@@ -39,7 +42,7 @@ def grown(column: memoryview, length: int) -> memoryview:
     old = np.asarray(column)
     new = np.zeros(length, dtype=old.dtype)
     new[: len(old)] = old
-    return memoryview(new)
+    return new.data
 
 
 def array(column: memoryview) -> np.ndarray:

@@ -10,7 +10,8 @@ import pytest
 
 import house
 
-HEADERS = house.sources(".pxd")
+ALL_HEADERS = house.sources(".pxd")
+HEADERS = [path for path in ALL_HEADERS if path.with_suffix(".py").exists()]
 Sides = tuple[Path, str, house.Declared, house.Declared]
 
 
@@ -46,9 +47,10 @@ def _strings(path: Path) -> set[str]:
     }
 
 
-def test_every_header_has_its_source_beside_it() -> None:
-    alone = [house.shown(path) for path in HEADERS if not path.with_suffix(".py").exists()]
-    assert not alone
+def test_a_header_without_source_declares_nothing_but_names_of_types() -> None:
+    for path in set(ALL_HEADERS) - set(HEADERS):
+        declared = house.declared_in_header(path)
+        assert declared == {"": house.Declared()}, f"{house.shown(path)}: its source is missing"
 
 
 @pytest.mark.parametrize("path", HEADERS, ids=house.shown)
@@ -135,3 +137,34 @@ def test_the_reader_of_sources_understands_the_forms_in_use(tmp_path: Path) -> N
         "take": ("cpdef", "except -1", "self"),
     }
     assert found[""].functions == {"twice": ("cdef", "plain", "x")}
+
+
+def _interpreted_only(tree: ast.Module) -> set[ast.AST]:
+    return {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "not cython.compiled"
+        for inner in ast.walk(node)
+    }
+
+
+def test_no_c_name_of_a_header_is_imported_from_python() -> None:
+    hidden: dict[str, set[str]] = {}
+    for path in HEADERS:
+        module = house.declared_in_header(path)[""]
+        cdefs = {name for name, (kind, *_) in module.functions.items() if kind == "cdef"}
+        hidden[house.module_of(path)] = set(module.fields) | cdefs
+    wrong = []
+    for path in house.sources(".py", "src", "tests"):
+        tree = house.tree_of(path)
+        exempt = _interpreted_only(tree)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node not in exempt:
+                for alias in node.names:
+                    if alias.name in hidden.get(node.module or "", ()):
+                        place = f"{house.shown(path)}:{node.lineno}"
+                        wrong.append(f"{place}: {alias.name} of {node.module}")
+    assert not wrong, (
+        "C names are invisible once compiled; keep numbers in a module without header:\n"
+        + "\n".join(wrong)
+    )
