@@ -1,8 +1,8 @@
 """Tells mypy the fields that a compiled class declares in its `.pxd`.
 
-Imports house. A class that fills its columns from a table (`setattr` by name) has no assignment that
-mypy could see, but its header names and types every field. Fields assigned in the `.py` keep the type
-they have there, which says more (`list[VMA]`, not `list`).
+Imports house. A class that fills its columns from a table (`setattr` by name) assigns nothing that
+mypy could see, but its header names and types every field. A field assigned in the `.py` keeps the
+type it has there, which says more (`list[VMA]`, not `list`).
 """
 
 from __future__ import annotations
