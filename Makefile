@@ -49,8 +49,10 @@ lint: venv
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/mypy
 
+# ORACLE names the directory of recorded cases; it is kept outside the project
+ORACLE ?= ../shared/oracle
 fidelity: build differs
-	@$(VENV)/bin/memtwin fidelity
+	@$(PY) tools/fidelity.py --oracle $(ORACLE)
 
 # collects the `# DIFFERS:` lines into docs/FIDELITY.md
 differs: venv
