@@ -1,0 +1,1 @@
+"""Kernel objects: caches of slabs as SLUB keeps them. `slub.Slub` is the face."""
