@@ -87,6 +87,7 @@ def boot_memory(config: MachineConfig, tunables: Tunables) -> tuple[PageAlloc, B
         page_alloc.setup_per_zone_wmarks()
         page_alloc.setup_per_zone_lowmem_reserve()
     page_alloc.watermarks.calculate_totalreserve_pages()
+    page_alloc.zone_pcp_update()  # a start's text shows high, not the bounds that 6.12 tunes it in
     page_alloc.set_cpu(0)
     return page_alloc, boot
 

@@ -14,7 +14,7 @@ from memtwin.units import pages_to_kib
 
 
 class MemTotals(msgspec.Struct, kw_only=True):
-    """What /proc/meminfo needs beyond the counters of /proc/vmstat, in pages unless named otherwise."""
+    """What /proc/meminfo needs beyond the counters of /proc/vmstat; in pages by default."""
 
     total_pages: int
     available_pages: int

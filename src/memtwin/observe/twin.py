@@ -160,6 +160,8 @@ class TwinTexts:
             for stats in (zone.zone_stats, zone.node_stats or {}):
                 for name in stats:
                     stats[name] += self._zone_offset.get((zone.node, zone.name, name), 0)
+            if zone.populated:
+                zone.pages["free"] = zone.zone_stats["nr_free_pages"]
         return render_zoneinfo(ZoneInfo(info))
 
     def buddyinfo(self) -> str:
