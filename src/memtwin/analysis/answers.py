@@ -108,13 +108,13 @@ def headline(curve: SizingCurve) -> str:
 
 def replay_headline(result: ReplayResult) -> str:
     """The answer of one replay in a sentence."""
-    limit = "without a limit" if result.limit_bytes is None else f"with {limit_name(result)}"
+    limit = "Without a limit" if result.limit_bytes is None else f"With {limit_name(result)}"
     if not result.survived:
         victims = ", ".join(result.oom_victims)
         whom = f" ({victims})" if victims else ""
-        return f"{limit.capitalize()} it ends early: {ENDS[result.verdict]}{whom}."
+        return f"{limit} it ends early: {ENDS[result.verdict]}{whom}."
     return (
-        f"{limit.capitalize()} it finishes in {duration(result.run_ns)},"
+        f"{limit} it finishes in {duration(result.run_ns)},"
         f" {percent(result.slowdown_percent)} slower than without stalls,"
         f" with {count(result.maj_flt)} major faults and a peak of {size(result.peak_rss_bytes)}."
     )

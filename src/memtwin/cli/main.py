@@ -1,0 +1,282 @@
+"""Owns the command `memtwin`: its words, and how every mistake ends as one line.
+
+Imports errors and typer; the rest of the house only inside commands, so that `--help` costs
+nothing. Does no arithmetic. Exit status: 2 for a user's mistake, 130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, NoReturn, cast
+
+import typer
+
+from memtwin import __version__
+from memtwin.errors import UserError
+
+CTRL_C_STATUS = 130
+DEFAULT_MACHINE = "laptop-8g"
+
+# the ancestor of every mistake that typer finds in a command line
+CommandLineFault = cast("type[Exception]", typer.BadParameter.__mro__[2])
+
+app = typer.Typer(
+    name="memtwin",
+    help="A digital twin of Linux memory management: what would this program suffer with less"
+    " memory?",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+trace_app = typer.Typer(help="Look into a trace: info or head.")
+app.add_typer(trace_app, name="trace")
+
+TraceFile = Annotated[Path, typer.Argument(metavar="TRACE", help="A recording.")]
+Machine = Annotated[
+    str | None,
+    typer.Option(help="A shipped machine (see `memtwin machines`), a TOML file, or host."),
+]
+Swap = Annotated[str | None, typer.Option(help="disk:SIZE, zram:SIZE or none.")]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change the machine, as vm.swappiness=10."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON: integer bytes, versioned.")]
+Html = Annotated[Path | None, typer.Option(help="Write a page for the browser to this file.")]
+
+
+@app.callback(invoke_without_command=True)
+def top(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """What would this program suffer with less memory?"""
+    if version:
+        print(f"memtwin {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def record(
+    context: typer.Context,
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="F", help="The trace to write.")],
+    method: Annotated[str, typer.Option(help="auto, qemu, lackey or life.")] = "auto",
+    window: Annotated[int, typer.Option(help="One record a page and so many references.")] = 10_000,
+    life: Annotated[
+        bool, typer.Option("--life", help="As root: faults and calls at native speed (tracefs).")
+    ] = False,
+    native: Annotated[
+        bool, typer.Option("--native", help="Run it once before, unrecorded, to time it.")
+    ] = False,
+) -> None:
+    """Run a program and record its memory.
+
+    memtwin record -o FILE -- COMMAND ARGUMENTS
+    """
+    from memtwin.cli import record_command
+
+    record_command.record(_command(context), out, "life" if life else method, window, native)
+
+
+@app.command()
+def replay(
+    trace: TraceFile,
+    machine: Machine = None,
+    limit: Annotated[str | None, typer.Option(help="Memory limit, as 128M.")] = None,
+    swap: Swap = None,
+    changes: Changes = None,
+    as_json: Json = False,
+    html: Html = None,
+) -> None:
+    """Replay a trace on a machine.
+
+    memtwin replay TRACE --limit 128M --swap disk:1G
+    """
+    from memtwin.cli import replay_command
+
+    chosen = replay_command.Choices(machine or DEFAULT_MACHINE, swap, changes or [])
+    replay_command.replay(trace, chosen, limit, replay_command.Output(as_json, html))
+
+
+@app.command()
+def size(
+    context: typer.Context,
+    trace: Annotated[Path | None, typer.Argument(metavar="TRACE", help="A recording.")] = None,
+    machine: Machine = None,
+    limits: Annotated[str | None, typer.Option(help="Limits to try, as 32M,64M,1G.")] = None,
+    points: Annotated[int, typer.Option(help="How many limits to try.")] = 12,
+    slowdown: Annotated[float, typer.Option(help="Target in percent.")] = 5.0,
+    swap: Swap = None,
+    changes: Changes = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="As root: run the real command at each limit too.")
+    ] = False,
+    with_zram: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="With --verify: make a zram swap for it.")
+    ] = None,
+    runs: Annotated[int, typer.Option(help="With --verify: real runs at each limit.")] = 3,
+    timeout: Annotated[float, typer.Option(help="With --verify: seconds for a run.")] = 120.0,
+    random_layout: Annotated[
+        bool, typer.Option("--random-layout", help="With --verify: leave ASLR on.")
+    ] = False,
+    as_json: Json = False,
+    html: Html = None,
+) -> None:
+    """Find how much memory a program needs.
+
+    memtwin size TRACE, or memtwin size -- COMMAND ARGUMENTS
+    """
+    from memtwin.cli import replay_command, size_command
+
+    terms = size_command.VerifyTerms(with_zram, runs, timeout, random_layout) if verify else None
+    if with_zram is not None and not verify:
+        raise UserError("--with-zram: found without --verify, which it belongs to")
+    size_command.size(
+        trace,
+        context.obj,
+        replay_command.Choices(
+            machine or ("host" if verify else DEFAULT_MACHINE), swap, changes or []
+        ),
+        size_command.Grid(limits, points, slowdown),
+        terms,
+        replay_command.Output(as_json, html),
+    )
+
+
+@app.command()
+def run(
+    script: Annotated[Path, typer.Argument(metavar="SCRIPT", help="A script or a CASE.json.")],
+    machine: Machine = None,
+    changes: Changes = None,
+    out: Annotated[Path | None, typer.Option(help="Write the checkpoints to this file.")] = None,
+) -> None:
+    """Run a workload script or a case.
+
+    A CASE.json of the oracle runs on the machine that it describes.
+    """
+    from memtwin.cli import run_command
+
+    run_command.run(script, machine, changes or [], out)
+
+
+@trace_app.command()
+def info(trace: TraceFile, as_json: Json = False) -> None:
+    """What is in a trace, and what is missing."""
+    from memtwin.cli import record_command
+
+    record_command.info(trace, as_json)
+
+
+@trace_app.command()
+def head(
+    trace: TraceFile, n: Annotated[int, typer.Option("-n", help="How many events.")] = 20
+) -> None:
+    """The first events of a trace."""
+    from memtwin.cli import record_command
+
+    record_command.head(trace, n)
+
+
+@app.command()
+def capture(
+    root: Annotated[Path, typer.Option(help="A captured tree with proc/ and sys/.")] = Path("/"),
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="The TOML to write.")] = None,
+) -> None:
+    """Describe this host as a machine."""
+    from memtwin.cli import run_command
+
+    run_command.capture(root, out)
+
+
+@app.command()
+def machines() -> None:
+    """List the machines that are shipped."""
+    from memtwin.cli import run_command
+
+    run_command.machines()
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
+) -> None:
+    """Show it all on a small real recording."""
+    from memtwin.cli.demo import demo as show_it_all
+
+    show_it_all(out)
+
+
+@app.command()
+def fidelity(
+    oracle: Annotated[Path | None, typer.Option(help="Directory with cases/ and truth/.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Keep the results in this directory.")] = None,
+    table: Annotated[Path | None, typer.Option(help="Markdown file to write the table to.")] = None,
+) -> None:
+    """Score the twin against what real kernels did."""
+    from memtwin.cli import fidelity_command
+
+    fidelity_command.fidelity(oracle, out, table)
+
+
+def _command(context: typer.Context) -> list[str]:
+    command: list[str] = context.obj
+    if not command:
+        raise UserError(f"{context.info_name}: found no command, it stands after --")
+    return command
+
+
+def _split(words: list[str]) -> tuple[list[str], list[str]]:
+    """What is for memtwin, and the user's command after the first "--"."""
+    if "--" not in words:
+        return words, []
+    at = words.index("--")
+    return words[:at], words[at + 1 :]
+
+
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)  # unwinds, so that everything started is ended and removed
+
+
+def main() -> None:
+    """Entry point: run, and turn every mistake into one line on stderr."""
+    sys.exit(outcome(sys.argv[1:]))
+
+
+def outcome(words: list[str]) -> int:
+    """The exit status of `memtwin WORDS`."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _leave)
+    own, command = _split(words or ["--help"])
+    try:
+        if command and own[:1] not in (["record"], ["size"]):
+            raise UserError("found a command after --, which only record and size take")
+        status = app(args=own, obj=command, standalone_mode=False, prog_name="memtwin")
+        sys.stdout.flush()
+        return status if isinstance(status, int) else 0
+    except UserError as fault:
+        return _fail(str(fault), fault.exit_status)
+    except CommandLineFault as fault:
+        return _fail(str(getattr(fault, "format_message", fault.__str__)()), 2)
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail("interrupted", CTRL_C_STATUS)
+    except BrokenPipeError:  # whoever read our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except OSError as fault:
+        if fault.filename is None and fault.errno is None:
+            raise
+        where = f"{fault.filename}: " if fault.filename is not None else ""
+        return _fail(f"{where}{fault.strerror}", 2)
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"memtwin: {' '.join(message.split())}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    main()
