@@ -79,8 +79,8 @@ class MemcgTable:
         self.names.append(name)
         self.parent[memcg] = parent
         self.online[memcg] = 1
-        for limit in (self.max, self.high, self.swap_max, self.memsw_max):
-            limit[memcg] = PAGE_COUNTER_MAX
+        self.max[memcg] = self.high[memcg] = PAGE_COUNTER_MAX
+        self.swap_max[memcg] = self.memsw_max[memcg] = PAGE_COUNTER_MAX
         # mm/memcontrol.c mem_cgroup_css_alloc(), v6.1: a v1 child starts with its parent's value
         inherited = self.tunables.swappiness if parent <= 0 else self.swappiness[parent]
         self.swappiness[memcg] = inherited

@@ -51,6 +51,7 @@ cdef class Lru:
     cdef public Charge charge
     cdef public PageAlloc page_alloc
     cdef public int nr_cpus
+    cdef public int memalloc
     cdef public int cpu
     cdef public int batch_size
     cdef public int[::1] batch

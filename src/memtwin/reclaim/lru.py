@@ -85,6 +85,7 @@ class Lru:
         self.charge = charge
         self.page_alloc = page_alloc
         self.nr_cpus = nr_cpus
+        self.memalloc = 0  # 1 while reclaim itself runs (PF_MEMALLOC)
         self.cpu = 0  # the CPU whose batches are used; the scheduler sets it
         # include/linux/pagevec.h PAGEVEC_SIZE: 15 in v6.1, 31 in v6.12
         self.batch_size = 31 if tunables.kernel >= 612 else 15
@@ -97,6 +98,9 @@ class Lru:
         """Queue a new page for its list; 0. It is on the list once the batch is drained."""
         row: cython.int = self.cpu * NR_BATCHES + BATCH_ADD
         nr: cython.int = self.batch_count[row]
+        if self.lruvecs.in_lru_fault and self.tunables.lru_gen_enabled and not self.memalloc:
+            if not self.mem.flags[pfn] & PG_UNEVICTABLE:
+                self.mem.flags[pfn] |= PG_ACTIVE
         self.mem.refcount[pfn] += 1
         self.batch[row * BATCH_ROOM + nr] = pfn
         self.batch_count[row] = nr + 1

@@ -28,6 +28,7 @@ cdef class Lruvecs:
     cdef int nr_node_items
     cdef int zone_lru_base
     cdef public int nr_set_up
+    cdef public int in_lru_fault
     cdef public int[::1] list_head
     cdef public long long[::1] lru_size
     cdef public long long[::1] lru_zone_size

@@ -63,6 +63,8 @@ class Lruvecs:
         self.nr_node_items = NR_NODE_ITEMS
         self.zone_lru_base = NR_ZONE_INACTIVE_ANON
         self.nr_set_up = 0
+        # 1 while a fault in an area with recency is served (current->in_lru_fault); fault/ sets it
+        self.in_lru_fault = 0
         rows = MAX_MEMCGS * self.nr_nodes
         for column in COLUMNS:
             width = _WIDTHS.get(column.name, 1)

@@ -1,0 +1,40 @@
+cdef int DEF_PRIORITY
+cdef int GLOBAL_RECLAIM
+cdef int SWAP_CLUSTER_MAX
+
+cdef class ScanControl:
+    cdef public int gfp
+    cdef public int order
+    cdef public int reclaim_idx
+    cdef public long long nr_to_reclaim
+    cdef public int target_memcg
+    cdef public int priority
+    cdef public int is_kswapd
+    cdef public int may_writepage
+    cdef public int may_unmap
+    cdef public int may_swap
+    cdef public int proactive
+    cdef public int proactive_swappiness
+    cdef public int may_deactivate
+    cdef public int force_deactivate
+    cdef public int skipped_deactivate
+    cdef public int memcg_low_reclaim
+    cdef public int memcg_low_skipped
+    cdef public int memcg_full_walk
+    cdef public int compaction_ready
+    cdef public int cache_trim_mode
+    cdef public int cache_trim_mode_failed
+    cdef public int no_cache_trim_mode
+    cdef public int file_is_tiny
+    cdef public long long anon_cost
+    cdef public long long file_cost
+    cdef public long long nr_scanned
+    cdef public long long nr_reclaimed
+    cdef public long long nr_dirty
+    cdef public long long nr_unqueued_dirty
+    cdef public long long nr_congested
+    cdef public long long nr_writeback
+    cdef public long long nr_immediate
+    cdef public long long nr_file_taken
+    cdef public long long nr_taken
+    cdef void clear_nr(self) noexcept
