@@ -87,9 +87,23 @@ def boot_memory(config: MachineConfig, tunables: Tunables) -> tuple[PageAlloc, B
         page_alloc.setup_per_zone_wmarks()
         page_alloc.setup_per_zone_lowmem_reserve()
     page_alloc.watermarks.calculate_totalreserve_pages()
-    page_alloc.zone_pcp_update()  # a start's text shows high, not the bounds that 6.12 tunes it in
+    page_alloc.zone_pcp_update()  # the texts of 6.12 show high, not the bounds it is tuned in
+    _seed_pageset_bounds(config, page_alloc)
     page_alloc.set_cpu(0)
     return page_alloc, boot
+
+
+def _seed_pageset_bounds(config: MachineConfig, page_alloc: PageAlloc) -> None:
+    """Batch and bounds of the per-CPU lists as the texts show them: they date from early in booting,
+    when the zone managed fewer pages."""
+    shown = parse_zoneinfo(config.start_texts.get(ZONEINFO_PATH, "")).zones
+    pagesets = {(zone.node, zone.name): zone.pagesets for zone in shown}
+    for zone in page_alloc.zones.populated():
+        for pageset in pagesets.get((zone.node, zone.name), []):
+            pcp = page_alloc.pcp_of(zone.zone_id, pageset.cpu)
+            pcp.batch, pcp.high = pageset.batch_pages, pageset.high_pages
+            if pageset.high_min_pages is not None and pageset.high_max_pages is not None:
+                pcp.high_min, pcp.high_max = pageset.high_min_pages, pageset.high_max_pages
 
 
 def _mark_empty_zones(config: MachineConfig, page_alloc: PageAlloc) -> None:
