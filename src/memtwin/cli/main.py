@@ -209,18 +209,6 @@ def demo(
     show_it_all(out)
 
 
-@app.command()
-def fidelity(
-    oracle: Annotated[Path | None, typer.Option(help="Directory with cases/ and truth/.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Keep the results in this directory.")] = None,
-    table: Annotated[Path | None, typer.Option(help="Markdown file to write the table to.")] = None,
-) -> None:
-    """Score the twin against what real kernels did."""
-    from memtwin.cli import fidelity_command
-
-    fidelity_command.fidelity(oracle, out, table)
-
-
 def _command(context: typer.Context) -> list[str]:
     command: list[str] = context.obj
     if not command:
