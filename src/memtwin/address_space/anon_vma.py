@@ -40,7 +40,7 @@ class AnonVmas:
     @cython.ccall
     def get(self, number: cython.int) -> AnonVma:
         """The anon_vma `number`."""
-        found: AnonVma = self.all[number]
+        found: AnonVma = self.all[number]  # type: ignore[assignment]
         return found
 
     def create(self, parent: int) -> AnonVma:
@@ -64,7 +64,7 @@ class AnonVmas:
         anon_vma.vmas.append(vma)
 
     @cython.ccall
-    def prepare(self, vma: VMA, before: VMA, after: VMA) -> cython.int:
+    def prepare(self, vma: VMA, before: VMA | None, after: VMA | None) -> cython.int:
         """Give `vma` an anon_vma at its first anonymous fault; its number.
 
         `before` and `after` are its neighbours or None: a mergeable neighbour's anon_vma is shared, so that a
@@ -72,7 +72,7 @@ class AnonVmas:
         """
         if vma.anon_vma:
             return vma.anon_vma
-        anon_vma: AnonVma = self._reusable(vma, after)
+        anon_vma: AnonVma | None = self._reusable(vma, after)
         if anon_vma is None:
             anon_vma = self._reusable(vma, before)
         if anon_vma is None:

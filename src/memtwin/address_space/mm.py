@@ -55,6 +55,7 @@ class Mm:
         # lib/percpu_counter.c compute_batch_value(), v6.12
         self.rss_batch = max(32, 2 * tunables.nr_cpus)
         self.pgtables_bytes = 0
+        self.hiwater_rss = 0
         for name in (*_SIZES, *_SEGMENTS):
             setattr(self, name, 0)
         self.mmap_base_vpn = TASK_SIZE_VPN - 0x8000
@@ -157,7 +158,7 @@ class Mm:
 
     def columns(self) -> list[tuple[str, object]]:
         """(name, value) of all state but areas and tables, for digests."""
-        names = ("id", "pgd", "users", "memcg", "pgtables_bytes", "rss_events", "mmap_base_vpn")
+        names: tuple[str, ...] = ("id", "pgd", "users", "memcg", "pgtables_bytes", "rss_events", "mmap_base_vpn")
         names += ("min_flt", "maj_flt", "oom_skip", *_SIZES, *_SEGMENTS)
         found: list[tuple[str, object]] = [(name, getattr(self, name)) for name in names]
         return [*found, ("rss", self.rss), ("rss_pending", self.rss_pending)]

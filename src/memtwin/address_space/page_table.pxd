@@ -30,6 +30,7 @@ cdef class PageTables:
     cdef public long long[::1] table_parent
     cdef public long long[::1] table_vpn
     cdef public list unused
+    cdef public dict deposits
     cdef public int generation
     cdef long long lookup(self, int pgd, long long vpn) noexcept
     cdef long long lookup_pmd(self, int pgd, long long vpn) noexcept
@@ -40,5 +41,8 @@ cdef class PageTables:
     cdef int _grow(self)
     cpdef int install_pgd(self, Mm mm, int pfn)
     cpdef int install_table(self, Mm mm, long long vpn, int pfn)
+    cpdef long long install_huge(self, Mm mm, long long vpn, long long entry, int table_pfn)
+    cpdef int split_huge(self, long long at)
+    cpdef int clear_huge(self, Mm mm, long long at)
     cdef int _count(self, int pfn, int level, long long delta)
     cpdef int forget_table(self, Mm mm, int table)

@@ -65,6 +65,7 @@ class PageTables:
         self.table_parent = zeros(_FIRST_TABLES, "i8")
         self.table_vpn = zeros(_FIRST_TABLES, "i8")
         self.unused: list[int] = []
+        self.deposits: dict[int, int] = {}  # row of a 2 MiB entry -> the table kept for its split
         self.generation = 0  # grows when a table goes or an entry above the last level changes
 
     @cython.cfunc
@@ -173,6 +174,41 @@ class PageTables:
         self._count(pfn, level - 1, 1)
         return table
 
+    @cython.ccall
+    def install_huge(
+        self, mm: Mm, vpn: cython.longlong, entry: cython.longlong, table_pfn: cython.int
+    ) -> cython.longlong:
+        """Make the empty PMD entry over `vpn` a 2 MiB one; `table_pfn` is kept for its split.
+
+        mm/huge_memory.c pgtable_trans_huge_deposit(), v6.1: the kept table counts like one in use.
+        The row of the entry.
+        """
+        at: cython.longlong = self.lookup_pmd(mm.pgd, vpn)
+        table: cython.int = self.new_table(table_pfn, 0, (vpn >> 9) << 9)
+        self.table_parent[table] = -1
+        self.deposits[at] = table
+        self.pte[at] = entry
+        mm.pgtables_bytes += 4096
+        self._count(table_pfn, 0, 1)
+        self.generation += 1
+        return at
+
+    @cython.ccall
+    def split_huge(self, at: cython.longlong) -> cython.int:
+        """Put the kept table in place of the 2 MiB entry at row `at`; its number."""
+        table: cython.int = self.deposits.pop(at)
+        row: cython.longlong = table
+        self.pte[at] = (row << PTE_PFN_SHIFT) | PTE_PRESENT | PTE_RW | PTE_USER | PTE_ACCESSED
+        self.table_parent[table] = at
+        self.generation += 1
+        return table
+
+    @cython.ccall
+    def clear_huge(self, mm: Mm, at: cython.longlong) -> cython.int:
+        """Empty the 2 MiB entry at row `at`; the frame of its kept table, to be freed by the caller."""
+        self.pte[at] = 0
+        return self.forget_table(mm, self.deposits.pop(at))
+
     @cython.cfunc
     def _count(self, pfn: cython.int, level: cython.int, delta: cython.longlong) -> cython.int:
         if level < self.counted_levels:
@@ -254,7 +290,7 @@ class PageTables:
         return int(self.forget_table(mm, mm.pgd))
 
     def tables_of(self, mm: Mm) -> list[int]:
-        """Every table of `mm`, top first (for verify() and views)."""
+        """Every table of `mm`, kept ones included, top first (for verify() and views)."""
         found, at = [int(mm.pgd)], 0
         while at < len(found):
             table = found[at]
@@ -263,7 +299,9 @@ class PageTables:
                 continue
             for row in range(table * _ROWS, (table + 1) * _ROWS):
                 entry = int(self.pte[row])
-                if entry and not entry & PTE_PSE:
+                if entry & PTE_PSE:
+                    found.append(self.deposits[row])
+                elif entry:
                     found.append(entry >> PTE_PFN_SHIFT)
         return found
 

@@ -33,6 +33,7 @@ cdef long long PG_TAIL
 cdef int NR_ANON_PAGES
 cdef int NR_ANON_TRANSPARENT_HUGEPAGES
 cdef int NR_MAPPED
+cdef int THP_SPLIT_PMD
 
 cdef class MappedFiles:
     cdef public dict areas
@@ -67,7 +68,7 @@ cdef class Rmap:
     cdef int add_new_huge(self, int pfn, int anon_vma, long long index)
     cdef int dup_huge(self, int head)
     cdef int remove_huge(self, int head)
-    cpdef int split_pmd(self, Mm mm, long long vpn, int table_pfn)
+    cpdef int split_pmd(self, Mm mm, long long vpn)
     cpdef int collect(self, int pfn)
     cdef int _collect_small(self, int pfn, VMA vma)
     cdef int _collect_huge(self, int head, VMA vma)

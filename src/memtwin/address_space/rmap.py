@@ -49,7 +49,12 @@ from memtwin.page.flags import (
     PG_TAIL,
 )
 from memtwin.page.mem_map import MemMap
-from memtwin.page.vmstat_items import NR_ANON_PAGES, NR_ANON_TRANSPARENT_HUGEPAGES, NR_MAPPED
+from memtwin.page.vmstat_items import (
+    NR_ANON_PAGES,
+    NR_ANON_TRANSPARENT_HUGEPAGES,
+    NR_MAPPED,
+    THP_SPLIT_PMD,
+)
 from memtwin.page.zone import Zones
 
 HPAGE_PAGES = 512
@@ -82,9 +87,9 @@ class MappedFiles:
                 del self.areas[vma.mapping_id]
 
     @cython.ccall
-    def of(self, mapping_id: cython.int) -> list:
+    def of(self, mapping_id: cython.int) -> list[VMA]:
         """The areas of a mapping, in the order they were added."""
-        found: list = self.areas.get(mapping_id, [])
+        found: list[VMA] = self.areas.get(mapping_id, [])
         return found
 
     @cython.ccall
@@ -278,31 +283,30 @@ class Rmap:
         return gone
 
     @cython.ccall
-    def split_pmd(self, mm: Mm, vpn: cython.longlong, table_pfn: cython.int) -> cython.int:
-        """Replace the 2 MiB entry over `vpn` by a table of 512 entries that lies in `table_pfn`.
+    def split_pmd(self, mm: Mm, vpn: cython.longlong) -> cython.int:
+        """Replace the 2 MiB entry over `vpn` by 512 small ones; the head's frame.
 
-        mm/huge_memory.c __split_huge_pmd_locked(), v6.1. The frame of the head.
+        mm/huge_memory.c __split_huge_pmd_locked(), v6.1.
         """
         pmd: cython.longlong = self.tables.lookup_pmd(mm.pgd, vpn)
         entry: cython.longlong = self.tables.pte[pmd]
         head: cython.int = (entry >> PTE_PFN_SHIFT) & PTE_PFN_MASK
         bits: cython.longlong = entry & ~(PTE_PFN_MASK << PTE_PFN_SHIFT) & ~PTE_PSE
-        self.tables.pte[pmd] = 0
-        base: cython.longlong = self.tables.install_table(mm, vpn, table_pfn)
+        base: cython.longlong = self.tables.split_huge(pmd)
         base = base * HPAGE_PAGES
         exclusive: cython.longlong = self.mem.flags[head] & PG_ANON_EXCLUSIVE
         i: cython.int
         frame: cython.longlong
+        if entry & PTE_DIRTY:
+            self.mem.flags[head] |= PG_DIRTY
         for i in range(HPAGE_PAGES):
             frame = head + i
             self.tables.pte[base + i] = (frame << PTE_PFN_SHIFT) | bits
             self.mem.mapcount[head + i] += 1
             self.mem.flags[head + i] |= exclusive
-            if entry & PTE_DIRTY:
-                self.mem.flags[head] |= PG_DIRTY
         self.mem.refcount[head] += HPAGE_PAGES - 1
         self.remove_huge(head)
-        self.tables.generation += 1
+        self.memcg.vmstat.count(THP_SPLIT_PMD, 1)
         return head
 
     # walks
@@ -312,7 +316,7 @@ class Rmap:
         """Find every entry that maps the folio headed by `pfn`; fills found_at, found_vpn, found_vma."""
         self.nr_found = 0
         self.found_vma.clear()
-        areas: list
+        areas: list[VMA]
         if self.mem.flags[pfn] & PG_ANON:
             if self.mem.mapping[pfn] == 0:
                 return 0
@@ -385,7 +389,7 @@ class Rmap:
         total: cython.int = 0
         i: cython.int
         at: cython.longlong
-        last: VMA = None
+        last: VMA | None = None
         for i in range(self.collect(pfn)):
             vma: VMA = self.found_vma[i]
             if memcg > 0 and not self.memcg.is_descendant(vma.mm.memcg, memcg):

@@ -6,6 +6,7 @@ cdef int VM_SHARED
 cdef int VM_WRITE
 cdef int VMA_ANON
 cdef int VMA_FILE
+cdef int PTE_ACCESSED
 cdef long long PTE_NX
 cdef int PTE_PRESENT
 cdef int PTE_RW

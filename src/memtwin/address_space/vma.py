@@ -17,7 +17,7 @@ from memtwin.address_space.vm_flags import (
     VMA_ANON,
     VMA_FILE,
 )
-from memtwin.hardware.pte import PTE_NX, PTE_PRESENT, PTE_RW, PTE_USER
+from memtwin.hardware.pte import PTE_ACCESSED, PTE_NX, PTE_PRESENT, PTE_RW, PTE_USER
 
 
 @cython.final
@@ -45,10 +45,11 @@ class VMA:
     def set_prot(self) -> cython.void:
         """Work out the bits of its entries from its flags.
 
-        mm/mmap.c vma_set_page_prot(), v6.1: a private area's entries are read-only until a write fault; a
-        shared file's too, so that the file system hears of the first write (vma_wants_writenotify()).
+        mm/mmap.c vma_set_page_prot(), v6.1: a private area's entries are read-only until a write
+        fault; a shared file's too, so that the file system hears of the first write
+        (vma_wants_writenotify()). On x86 every protection includes the accessed bit.
         """
-        bits: cython.longlong = PTE_PRESENT | PTE_USER
+        bits: cython.longlong = PTE_PRESENT | PTE_USER | PTE_ACCESSED
         shared: cython.longlong = self.vm_flags & VM_SHARED
         if (self.vm_flags & VM_WRITE) and shared and self.kind != VMA_FILE:
             bits |= PTE_RW

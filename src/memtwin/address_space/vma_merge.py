@@ -65,7 +65,8 @@ class Areas:
         """
         tree = self.tree(vma.mm)
         at = int(tree.index_above(vma.start_vpn))
-        before, after = tree.at(at - 1), tree.at(at)
+        before: VMA | None = tree.at(at - 1)
+        after: VMA | None = tree.at(at)
         if before is not None and not self._fits(before, vma):
             before = None
         if after is not None and not self._fits(vma, after):

@@ -55,7 +55,7 @@ class VmaTree:
         return at + 1
 
     @cython.ccall
-    def find(self, vpn: cython.longlong) -> VMA:
+    def find(self, vpn: cython.longlong) -> VMA | None:
         """The area that contains `vpn`, or None."""
         vma: VMA
         if self.last < self.nr:
@@ -72,7 +72,7 @@ class VmaTree:
         return vma
 
     @cython.ccall
-    def at(self, index: cython.int) -> VMA:
+    def at(self, index: cython.int) -> VMA | None:
         """The area at `index` in order of address, or None beyond either end."""
         if index < 0 or index >= self.nr:
             return None
@@ -130,7 +130,7 @@ class VmaTree:
         """
         top: cython.longlong = ceiling_vpn
         at: cython.int = self.index_above(ceiling_vpn - 1) - 1
-        above: VMA = self.at(at + 1)
+        above: VMA | None = self.at(at + 1)
         if above is not None and above.vm_flags & VM_GROWSDOWN:
             top = min(top, above.start_vpn - STACK_GUARD_GAP_PAGES)
         while at >= 0:
