@@ -1,0 +1,1 @@
+"""What a machine is made to do: scripts of the workload language, and recorded traces."""
