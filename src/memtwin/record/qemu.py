@@ -21,8 +21,13 @@ from memtwin.record.plugin_build import plugin_path
 from memtwin.record.program import Program
 from memtwin.record.supervise import RunResult, run_supervised
 
-# All that the emulator knows: programs built for newer machines than its default would refuse.
-_CPU_MODEL = "max"
+# What the emulated processor offers. x86_64: all of the second feature level (SSE4.2, POPCNT),
+# which NumPy and newer distributions ask for, and no more: AVX is emulated by slow calls, and
+# ERMS makes the C library copy by `rep movsb`, which is emulated byte by byte.
+# DIFFERS: the program may choose other code than on this host's processor; its instruction counts
+# and code pages differ a little; predicted CPU time and the pages of library code
+_CPU_MODELS = {"x86_64": "Westmere"}
+_CPU_MODEL = "max"  # of other architectures
 _MISSES = (
     "memory the kernel touches for the program except buffers of read, write and their kin",
     "programs executed with setuid, or of an architecture other than x86_64, aarch64, riscv64",
@@ -52,9 +57,11 @@ def record_qemu(
     part: Path,
     window_refs: int,
     progress: Callable[[int, int], None] | None,
+    cpu_model: str | None = None,
 ) -> RunResult:
     """Run `program` under the emulator; events go to the block file `part`.
 
+    `cpu_model` is one of the emulator's (`qemu-x86_64 -cpu help`), None the usual one.
     `progress(elapsed_ns, written_bytes)` is called about ten times a second. Raises UserError
     when the emulator is missing or can't take the plugin, or the disk is full.
     """
@@ -70,13 +77,14 @@ def record_qemu(
         clock="instructions of the thread, counted a translated block at a time",
         misses=_MISSES,
     )
+    cpu = cpu_model or _CPU_MODELS.get(program.arch, _CPU_MODEL)
     part.write_bytes(part_header(new_metadata(command, recorder)))
     control = Control(part)
     option = (
         f"{_doubled(str(plugin))},part={_doubled(str(part))},plugin={_doubled(str(plugin))},"
-        f"window={window_refs},cpu={_CPU_MODEL}"
+        f"window={window_refs},cpu={_doubled(cpu)}"
     )
-    argv = [emulator, "-cpu", _CPU_MODEL, "-plugin", option, "-0", program.argv[0]]
+    argv = [emulator, "-cpu", cpu, "-plugin", option, "-0", program.argv[0]]
 
     def tick(elapsed_ns: int) -> bool:
         if progress is not None:

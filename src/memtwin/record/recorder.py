@@ -9,6 +9,7 @@ import contextlib
 import enum
 import os
 import shutil
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,10 +112,12 @@ def record(
     window: int = schema.DEFAULT_WINDOW_REFS,
     progress: Progress | None = None,
     native_run: NativeRunMode = NativeRunMode.SKIP,
+    cpu_model: str | None = None,
 ) -> RecordSummary:
     """Run `command` once, recorded, and leave its trace at `out`.
 
-    `window` is in memory references: a page is recorded once in so many. Raises UserError when
+    `window` is in memory references: a page is recorded once in so many. `cpu_model` is for
+    programs that need a newer processor than QEMU usually shows them ("max"). Raises UserError when
     the program or the recorder isn't there, or the trace can't be written; then nothing stands
     under the name `out`. A program that fails or is killed is recorded as any other.
     """
@@ -129,7 +132,8 @@ def record(
         native_cpu_ns = measure_native(command).cpu_ns
     part = out.with_name(out.name + ".part")
     try:
-        result = _run(chosen, program, command, part, window, progress)
+        job = _Job(program, command, part, window, progress, cpu_model)
+        result = _run(chosen, job)
         metadata = _convert(part, out, result, native_cpu_ns)
     except OSError as error:
         part.unlink(missing_ok=True)
@@ -144,16 +148,21 @@ def record(
     )
 
 
-def _run(
-    method: Method,
-    program: Program,
-    command: list[str],
-    part: Path,
-    window_refs: int,
-    progress: Progress | None,
-) -> RunResult:
+@dataclass(frozen=True)
+class _Job:
+    program: Program
+    command: list[str]
+    part: Path
+    window_refs: int
+    progress: Progress | None
+    cpu_model: str | None
+
+
+def _run(method: Method, job: _Job) -> RunResult:
     if method is Method.QEMU:
-        return record_qemu(program, command, part, window_refs, progress)
+        return record_qemu(
+            job.program, job.command, job.part, job.window_refs, job.progress, job.cpu_model
+        )
     raise UserError(f"{method.value}: not built yet, allowed is qemu")
 
 
@@ -164,6 +173,11 @@ def _convert(part: Path, out: Path, result: RunResult, native_cpu_ns: int) -> sc
         metadata.wall_ns, metadata.cpu_ns = result.wall_ns, result.cpu_ns
         metadata.native_cpu_ns = native_cpu_ns
         metadata.exit_status = result.exit_status
+        if os.WIFSIGNALED(result.wait_status) and os.WTERMSIG(result.wait_status) == signal.SIGILL:
+            metadata.notes.append(
+                "the program met an instruction that the emulated processor doesn't know; "
+                'a newer one can be asked for (cpu_model="max")'
+            )
         if result.signals:
             metadata.notes.append(f"the recorder got signal {result.signals[0]} meanwhile")
         write_trace(out, reader.batches(), metadata)

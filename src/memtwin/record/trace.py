@@ -25,10 +25,10 @@ from memtwin.record.schema import COLUMNS, TraceMetadata, TraceOp
 Batch = dict[str, NDArray[Any]]
 ROW_GROUP_EVENTS = 1 << 17
 _ARROW = pa.schema([(name, pa.from_numpy_dtype(dtype)) for name, (dtype, _) in COLUMNS.items()])
-# Page numbers and instruction counts differ little from one event to the next; the rest is
-# nearly always the same value.
-_DELTA = {"insns": "DELTA_BINARY_PACKED", "a": "DELTA_BINARY_PACKED"}
-_DICTIONARY = [name for name in COLUMNS if name not in _DELTA]
+# Instruction counts differ little from one event to the next; page numbers come in sequences
+# that zstd finds again when they are stored plainly; the rest is nearly always one value.
+_ENCODING = {"insns": "DELTA_BINARY_PACKED", "a": "PLAIN"}
+_DICTIONARY = [name for name in COLUMNS if name not in _ENCODING]
 
 
 class TraceSource(Protocol):
@@ -189,7 +189,7 @@ class TraceWriter:
             compression="zstd",
             compression_level=9,
             use_dictionary=_DICTIONARY,
-            column_encoding=_DELTA,
+            column_encoding=_ENCODING,
             write_statistics=False,
         )
 

@@ -84,17 +84,18 @@ static char *doubled_commas(const char *text)
 static char *plugin_option(void)
 {
     char *out = NULL, *plugin = doubled_commas(proc.plugin_path);
-    char *part = doubled_commas(proc.part_path);
-    if (plugin && part &&
+    char *part = doubled_commas(proc.part_path), *cpu = doubled_commas(proc.cpu_model);
+    if (plugin && part && cpu &&
         asprintf(&out,
                  "%s,part=%s,plugin=%s,window=%llu,cpu=%s,birth=%llu,pbirth=%llu,ppid=%u,"
                  "image=%u",
-                 plugin, part, plugin, (unsigned long long)proc.window_refs, proc.cpu_model,
+                 plugin, part, plugin, (unsigned long long)proc.window_refs, cpu,
                  (unsigned long long)proc.birth_ns, (unsigned long long)proc.parent_birth_ns,
                  proc.ppid, proc.image + 1) < 0)
         out = NULL;
     free(plugin);
     free(part);
+    free(cpu);
     return out;
 }
 
@@ -167,7 +168,7 @@ static void try_exec(char *path, char **argv, char **envp)
     char *option = plugin_option();
     if (!qemu || !option)
         return;
-    const int same = qemu == proc.qemu_path && proc.cpu_model && *proc.cpu_model;
+    const int same = qemu == proc.qemu_path && *proc.cpu_model;
     const char *words[8] = {qemu, "-plugin", option, "-0", argv[0] ? argv[0] : ""};
     size_t n = 5;
     if (same) {

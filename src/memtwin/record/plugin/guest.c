@@ -71,7 +71,7 @@ static void put_stack(struct thread *t, uint64_t start, uint64_t end, int prot)
 static void put_mapping(struct thread *t, uint64_t start, uint64_t end, uint64_t offset,
                         const char *path, int host_prot, int shared, uint64_t stack_at)
 {
-    int file = path[0] == '/' ? file_of_path(t, AT_FDCWD, path, 1) : -1;
+    int file = -1;
     while (start < end) {
         int flags = page_get_flags ? page_get_flags(start - base()) : PAGE_VALID | host_prot;
         uint64_t stop = start + PAGE_BYTES;
@@ -80,6 +80,8 @@ static void put_mapping(struct thread *t, uint64_t start, uint64_t end, uint64_t
         if (!page_get_flags)
             stop = end;
         uint64_t guest = start - base();
+        if (flags & PAGE_VALID && file < 0 && path[0] == '/')
+            file = file_of_path(t, AT_FDCWD, path, 1);
         if (flags & PAGE_VALID && guest <= stack_at && stack_at < guest + (stop - start)) {
             put_stack(t, guest, guest + (stop - start), prot_of(flags));
         } else if (flags & PAGE_VALID) {

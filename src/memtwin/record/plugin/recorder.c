@@ -218,6 +218,8 @@ __attribute__((visibility("default"))) int qemu_plugin_install(plugin_id id,
     char self[4096];
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
     proc.qemu_path = n > 0 ? strndup(self, (size_t)n) : NULL;
+    if (!proc.cpu_model)
+        proc.cpu_model = strdup("");
     if (!proc.part_path || !proc.plugin_path || !proc.qemu_path || stream_open() ||
         syscalls_choose(proc.target) || find_store_bit()) {
         fprintf(stderr, "memtwin: the recorder can't start in %s\n", proc.target);
