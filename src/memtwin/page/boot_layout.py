@@ -1,16 +1,19 @@
-"""Owns what a machine's memory looks like when the twin begins: memory map to zones, and zones to free lists.
+"""Owns what a machine's memory looks like when the twin begins: memory map to zones, and zones to
+free lists.
 
-Imports the rest of page/. Has never heard of /proc: numbers come in as records. Plain Python, run once.
+Imports the rest of page/. Has never heard of /proc: numbers come in as records. Plain Python, run
+once.
 
-Frames that are neither free nor on a per-CPU list were taken by booting. Their rows stay untouched (flags 0,
-refcount 0), so they cost nothing; `BootPages` lists them and hands them out as the pages that slabs, page
-tables and processes had at the start.
+Frames that are neither free nor on a per-CPU list were taken by booting. Their rows stay untouched
+(flags 0, refcount 0), so they cost nothing; `BootPages` lists them and hands them out as the pages
+that slabs, page tables and processes had at the start.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from memtwin.columns import array
 from memtwin.errors import UserError
@@ -99,12 +102,14 @@ def build_zones(
 ) -> Zones:
     """Zones of a memory map with spanned, present and an estimate of managed pages.
 
-    `nodes` is the number of nodes; `bits` 32 makes Normal and HighMem. Raises UserError when the map
-    has no frames or ranges overlap.
+    `nodes` is the number of nodes; `bits` 32 makes Normal and HighMem. Raises UserError when the
+    map has no frames or ranges overlap.
     """
     ranges = sorted(memory_ranges, key=lambda r: r.start_pfn)
-    if not ranges or any(a.end_pfn > b.start_pfn for a, b in zip(ranges, ranges[1:], strict=False)):
-        raise UserError("memory map: found no ranges or ranges that overlap, allowed are disjoint ones")
+    if not ranges or any(a.end_pfn > b.start_pfn for a, b in pairwise(ranges)):
+        raise UserError(
+            "memory map: found no ranges or ranges that overlap, allowed are disjoint ones"
+        )
     if ranges[-1].end_pfn >= 1 << 31:
         raise UserError("memory map: found frames beyond 8 TiB, allowed is less")
     zones = Zones(ranges[-1].end_pfn, nodes, ZONES_64 if bits == 64 else ZONES_32)
@@ -179,15 +184,21 @@ def aligned_blocks(start_pfn: int, end_pfn: int) -> list[tuple[int, int]]:
 
 
 def free_all(
-    page_alloc: PageAlloc, boot: BootPages, zone: Zone, parts: list[tuple[int, int]], free_pages: int
+    page_alloc: PageAlloc,
+    boot: BootPages,
+    zone: Zone,
+    parts: list[tuple[int, int]],
+    free_pages: int,
 ) -> None:
     """Free all of a zone but its first frames, so that `free_pages` are free; no real start known.
 
-    The longest run of MAX_ORDER blocks is left unthreaded (deferred), so a large zone costs nothing.
+    The longest run of MAX_ORDER blocks stays unthreaded (deferred), so a large zone costs nothing.
     """
     taken = sum(end - start for start, end in parts) - free_pages
     if taken < 0:
-        raise UserError(f"zone {zone.name}: found {free_pages} free pages, which is more than it has")
+        raise UserError(
+            f"zone {zone.name}: found {free_pages} free pages, which is more than it has"
+        )
     left: list[tuple[int, int]] = []
     for start, end in parts:
         skip = min(taken, end - start)
@@ -235,7 +246,9 @@ def boot_page_alloc(
     for zone in zones.populated():
         free_all(page_alloc, boot, zone, presence(zone, memory_ranges), zone.managed_pages)
     if tunables.min_free_kbytes < 0:
-        tunables.min_free_kbytes = page_alloc.watermarks.default_min_free_kbytes(tunables.thp_enabled)
+        tunables.min_free_kbytes = page_alloc.watermarks.default_min_free_kbytes(
+            tunables.thp_enabled
+        )
     page_alloc.setup_per_zone_wmarks()
     page_alloc.setup_per_zone_lowmem_reserve()
     page_alloc.set_cpu(0)

@@ -1,9 +1,12 @@
-"""Owns placing what a real start showed: free blocks by order and type, page block types, per-CPU lists.
+"""Owns placing what a real start showed: free blocks by order and type, page block types, per-CPU
+lists.
 
-Imports the rest of page/. Has never heard of /proc: numbers come in as records. Plain Python, run once.
+Imports the rest of page/. Has never heard of /proc: numbers come in as records. Plain Python, run
+once.
 
-The texts say how many blocks are free, not where. Places are chosen so that the lists show the same counts
-and stay so: no two free buddies of one order, each block in a page block of its type where one is left.
+The texts say how many blocks are free, not where. Places are chosen so that the lists show the same
+counts and stay so: no two free buddies of one order, each block in a page block of its type where
+one is left.
 """
 
 from __future__ import annotations
@@ -94,7 +97,9 @@ class _Placement:
     def put(self, pfn: int, order: int, migratetype: int) -> None:
         """Thread a free block; UserError when no place was found (pfn -1)."""
         if pfn < 0:
-            raise UserError(f"zone {self.zone.name}: found more free blocks of order {order} than fit")
+            raise UserError(
+                f"zone {self.zone.name}: found more free blocks of order {order} than fit"
+            )
         self.page_alloc.buddy.seed_block(self.zone, pfn, order, migratetype)
         self.free.append((pfn, order))
 
@@ -190,7 +195,7 @@ def seed_zone(
     ranges: Sequence[MemoryRange],
     seed: ZoneSeed,
 ) -> None:
-    """Make `zone`, whose lists are empty, what `seed` shows. Raises UserError when it does not fit."""
+    """Make `zone`, whose lists are empty, what `seed` shows; UserError when it does not fit."""
     zone.managed_pages, zone.spanned_pages = seed.managed_pages, seed.spanned_pages
     zone.present_pages, zone.cma_pages = seed.present_pages, seed.cma_pages
     zone.wmark_min, zone.wmark_low = seed.wmark_min, seed.wmark_low
@@ -229,10 +234,10 @@ def seed_free_lists(placement: _Placement, seed: ZoneSeed) -> None:
 def _seed_pageset(pcp: PerCpuPages, seed: PagesetSeed, placement: _Placement) -> None:
     pcp.batch, pcp.high = seed.batch, seed.high
     left = seed.count
-    # MODEL: zoneinfo gives only the count. Reading /proc/sys with a large buffer takes an unmovable
-    # block of order 9 for each file (kvzalloc(), fs/proc/proc_sysctl.c proc_sys_call_handler(), v6.1) and
-    # leaves it here; few movable pages are left because the last program to run took them; what remains
-    # came from the slabs. Bends which pages the first drain gives back.
+    # MODEL: zoneinfo gives only the count. What the first drains of real 6.1 starts gave back tells
+    # that a count above 512 holds an unmovable block of order 9, that few movable pages are left
+    # (the last program to run took them), and that the rest are single frames from slabs and page
+    # tables. Bends which pages the first drain gives back.
     if seed.block_pfn >= 0:
         pcp.seed(seed.block_pfn, MIGRATE_UNMOVABLE, PAGEBLOCK_ORDER)
         placement.free.append((seed.block_pfn, PAGEBLOCK_ORDER))

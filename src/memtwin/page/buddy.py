@@ -2,12 +2,13 @@
 
 Imports mem_map, zone, vmstat and flags. Has never heard of per-CPU lists, watermarks or reclaim.
 
-A free block's life: freed -> merged with its buddies -> on the list of its order and migrate type ->
-taken -> split down to the order asked for. Its first row has PG_BUDDY, its order, and the migrate type of
-its list in FREE_MT bits; all other rows of the block have flags 0.
+A free block's life: freed -> merged with its buddies -> on the list of its order and migrate type
+-> taken -> split down to the order asked for. Its first row has PG_BUDDY, its order, and the
+migrate type of its list in FREE_MT bits; all other rows of the block have flags 0.
 
-Blocks between a zone's deferred_start_pfn and deferred_end_pfn are free, of MAX_ORDER and movable, and count
-as such, but are not threaded: they are the tail of that list. A machine pays for them when it needs them.
+Blocks between a zone's deferred_start_pfn and deferred_end_pfn are free, of MAX_ORDER and movable,
+and count as such, but are not threaded: they are the tail of that list. A machine pays for them
+when it needs them.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ from memtwin.page.zone import Zone, Zones
 
 COLUMNS = (
     Column("nr_free", "i4", "buddy", "free blocks; row zone_id * NR_PAGE_ORDERS + order"),
-    Column("nr_free_type", "i4", "buddy", "the same by migrate type; row (that) * MIGRATE_TYPES + type"),
+    Column(
+        "nr_free_type", "i4", "buddy", "the same by migrate type; row (that) * MIGRATE_TYPES + type"
+    ),
 )
 
 
@@ -65,7 +68,8 @@ class Buddy:
         self, zone: Zone, nr_pages: cython.longlong, migratetype: cython.int
     ) -> cython.void:
         """Add `nr_pages` to the zone's free pages, as free pages of `migratetype`."""
-        # mm/page_alloc.c account_freepages(), v6.12; v6.1 __mod_zone_freepage_state() has no highatomic
+        # mm/page_alloc.c account_freepages(), v6.12; v6.1 __mod_zone_freepage_state() has no
+        # highatomic
         if migratetype == MIGRATE_ISOLATE:
             return
         self.vmstat.zone_stat[zone.stat_base + NR_FREE_PAGES] += nr_pages
@@ -128,7 +132,9 @@ class Buddy:
 
     @cython.cfunc
     @cython.exceptval(check=False)
-    def is_empty(self, zone_id: cython.int, order: cython.int, migratetype: cython.int) -> cython.int:
+    def is_empty(
+        self, zone_id: cython.int, order: cython.int, migratetype: cython.int
+    ) -> cython.int:
         """1 when no block of this order and type is free."""
         area: cython.int = zone_id * NR_PAGE_ORDERS + order
         return self.nr_free_type[area * MIGRATE_TYPES + migratetype] == 0
@@ -185,7 +191,7 @@ class Buddy:
         high: cython.int,
         migratetype: cython.int,
     ) -> cython.int:
-        """Give back the upper halves of a taken block of order `high` until it is of order `low`."""
+        """Give back upper halves of a taken block of order `high` until it is of order `low`."""
         # mm/page_alloc.c expand(), v6.12
         nr_added: cython.int = 0
         size_pages: cython.int = 1 << high
@@ -355,7 +361,8 @@ class Buddy:
             stat = self.vmstat.zone_page_state(zone.zone_id, NR_FREE_PAGES)
             if free_pages != stat:
                 raise InternalError(
-                    f"Buddy.verify: zone {zone.zone_id}: {free_pages} pages on lists, nr_free_pages {stat}"
+                    f"Buddy.verify: zone {zone.zone_id}: {free_pages} pages on lists,"
+                    f" nr_free_pages {stat}"
                 )
 
     def _verify_list(self, zone: Zone, order: int, migratetype: int) -> int:

@@ -1,8 +1,8 @@
 """Owns the bits of `MemMap.flags` and the page and migrate type numbers. Imports nothing.
 
-Bits carry the kernel's names (include/linux/page-flags.h enum pageflags, v6.12). The kernel overlays
-some of them (PG_readahead = PG_reclaim, PG_swapcache = PG_owner_priv_1); here they are apart, because
-an `i8` row has room. Values are masks, not bit numbers.
+Bits carry the kernel's names (include/linux/page-flags.h enum pageflags, v6.12). The kernel
+overlays some of them (PG_readahead = PG_reclaim, PG_swapcache = PG_owner_priv_1); here they are
+apart, because an `i8` row has room. Values are masks, not bit numbers.
 """
 
 PG_LOCKED = 1 << 0
@@ -36,7 +36,8 @@ PG_ZSPAGE = 1 << 27  # part of a zsmalloc zspage
 PG_DEFERRED_SPLIT = 1 << 28
 PG_DOUBLE_MAP = 1 << 29  # a THP mapped by PTEs too
 PG_META = 1 << 30  # file system metadata in the block device's mapping (Buffers)
-# Multi-gen LRU keeps generation + 1 and reference counts in flags (include/linux/mm_inline.h, v6.12).
+# Multi-gen LRU keeps generation + 1 and reference counts in flags (include/linux/mm_inline.h,
+# v6.12).
 LRU_GEN_SHIFT = 40
 LRU_GEN_MASK = 7 << LRU_GEN_SHIFT
 LRU_REFS_SHIFT = 43

@@ -1,6 +1,8 @@
-"""Owns figures about fragmentation: buddyinfo, pagetypeinfo, the unusable and the fragmentation index.
+"""Owns figures about fragmentation: buddyinfo, pagetypeinfo, the unusable and the fragmentation
+index.
 
-Imports buddy, zone and flags. Changes nothing. Figures in thousandths are whole numbers, as in the kernel.
+Imports buddy, zone and flags. Changes nothing. Figures in thousandths are whole numbers, as in the
+kernel.
 """
 
 from __future__ import annotations

@@ -57,7 +57,9 @@ HEAD_ADD, TAIL_ADD = 0, 1  # where on its list a free block goes
 RMQUEUE_NORMAL, RMQUEUE_CMA, RMQUEUE_CLAIM, RMQUEUE_STEAL = 0, 1, 2, 3
 
 # Verdicts of the allocator: a pfn >= 0, or one of these
-NEED_RECLAIM = -2  # the fast path found nothing above the watermarks; reclaim/slowpath owns the loop
+NEED_RECLAIM = (
+    -2
+)  # the fast path found nothing above the watermarks; reclaim/slowpath owns the loop
 NEED_OOM = -3  # reclaim made no progress; process/oom acts, then the caller tries again
 ALLOC_FAILED = -4  # the request may fail and did
 

@@ -2,8 +2,8 @@
 
 Imports columns. Has never heard of zones, reclaim or processes: it stores what they write.
 
-A row's life: boot -> free (buddy or per-CPU list) -> allocated -> on LRU -> isolated -> free.
-Lists are circular and doubly linked, as the kernel's list_head: a head is a row of its own behind the
+A row's life: boot -> free (buddy or per-CPU list) -> allocated -> on LRU -> isolated -> free. Lists
+are circular and doubly linked, as the kernel's list_head: a head is a row of its own behind the
 frames (number >= nr_frames), so adding and deleting need no branch. A frame is on one list at most.
 """
 
@@ -14,16 +14,40 @@ import cython
 from memtwin.columns import Column, grown, zeros
 
 COLUMNS = (
-    Column("flags", "i8", "owner of each bit, page/flags.py", "PG_* mask; 0 means allocated, plain"),
+    Column(
+        "flags", "i8", "owner of each bit, page/flags.py", "PG_* mask; 0 means allocated, plain"
+    ),
     Column("refcount", "i4", "page_alloc, then the owner", "the kernel's _refcount; 0 means free"),
-    Column("mapcount", "i4", "address_space/rmap", "number of page table entries that map it; 0 none"),
+    Column(
+        "mapcount", "i4", "address_space/rmap", "number of page table entries that map it; 0 none"
+    ),
     Column("lru_next", "i4", "the list it is on", "next frame or head; meaningless off every list"),
     Column("lru_prev", "i4", "the list it is on", "previous frame or head"),
-    Column("mapping", "i4", "page_cache or rmap", "id of its address_space, or anon_vma if PG_ANON; 0 none"),
-    Column("index", "i8", "page_cache or rmap", "page offset in the file, or linear page in the anon_vma"),
-    Column("private", "i8", "swap, buddy, slab", "swap entry if PG_SWAPCACHE; owner's id for kernel pages"),
+    Column(
+        "mapping",
+        "i4",
+        "page_cache or rmap",
+        "id of its address_space, or anon_vma if PG_ANON; 0 none",
+    ),
+    Column(
+        "index",
+        "i8",
+        "page_cache or rmap",
+        "page offset in the file, or linear page in the anon_vma",
+    ),
+    Column(
+        "private",
+        "i8",
+        "swap, buddy, slab",
+        "swap entry if PG_SWAPCACHE; owner's id for kernel pages",
+    ),
     Column("memcg", "i4", "memcg/charge", "id of the memcg charged; 0 is the root (uncharged)"),
-    Column("order", "i1", "buddy, page_alloc", "order of the free block or compound page it heads or is in"),
+    Column(
+        "order",
+        "i1",
+        "buddy, page_alloc",
+        "order of the free block or compound page it heads or is in",
+    ),
 )
 _FIRST_HEADS = 1 << 16  # lazy, like the rest; growing would copy every row
 

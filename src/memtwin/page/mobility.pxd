@@ -18,6 +18,8 @@ cdef long long PG_LRU
 cdef int ALLOC_CMA
 cdef int ALLOC_KSWAPD
 cdef int ALLOC_NOFRAGMENT
+cdef int GFP_MOVABLE_BIT
+cdef int GFP_RECLAIMABLE
 cdef int NR_FREE_CMA
 cdef int NR_FREE_PAGES
 cdef int RMQUEUE_NORMAL
@@ -33,6 +35,7 @@ cdef class Mobility:
     cdef void begin_bulk(self) noexcept
     cdef int rmqueue(self, Zone zone, int order, int migratetype, int alloc_flags) noexcept
     cdef int _rmqueue_612(self, Zone zone, int order, int migratetype, int alloc_flags) noexcept
+    cpdef int gfp_migratetype(self, int gfp) noexcept
     cdef int find_suitable_fallback(self, int zone_id, int order, int migratetype) noexcept
     cdef int can_steal_fallback(self, int order, int start_mt) noexcept
     cdef int _rmqueue_fallback(self, Zone zone, int order, int start_mt, int alloc_flags) noexcept

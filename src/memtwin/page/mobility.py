@@ -1,7 +1,7 @@
 """Owns what keeps pages of a kind together: falling back to page blocks of another migrate type.
 
-Imports buddy, zone, flags and gfp. Has never heard of per-CPU lists or watermark checks; it raises a
-zone's watermark_boost, which watermark reads.
+Imports buddy, zone, flags and gfp. Has never heard of per-CPU lists or watermark checks; it raises
+a zone's watermark_boost, which watermark reads.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from memtwin.page.gfp import (
     ALLOC_CMA,
     ALLOC_KSWAPD,
     ALLOC_NOFRAGMENT,
+    GFP_MOVABLE_BIT,
+    GFP_RECLAIMABLE,
     RMQUEUE_CLAIM,
     RMQUEUE_CMA,
     RMQUEUE_NORMAL,
@@ -110,6 +112,15 @@ class Mobility:
                 self.mode = RMQUEUE_STEAL
                 return pfn
         return -1
+
+    @cython.ccall
+    @cython.exceptval(check=False)
+    def gfp_migratetype(self, gfp: cython.int) -> cython.int:
+        """Migrate type that a request asks for."""
+        # include/linux/gfp.h gfp_migratetype(), v6.12
+        if gfp & GFP_MOVABLE_BIT:
+            return MIGRATE_MOVABLE
+        return MIGRATE_RECLAIMABLE if gfp & GFP_RECLAIMABLE else MIGRATE_UNMOVABLE
 
     @cython.cfunc
     @cython.exceptval(check=False)
@@ -265,9 +276,7 @@ class Mobility:
 
     @cython.cfunc
     @cython.exceptval(check=False)
-    def _rmqueue_steal(
-        self, zone: Zone, order: cython.int, start_mt: cython.int
-    ) -> cython.int:
+    def _rmqueue_steal(self, zone: Zone, order: cython.int, start_mt: cython.int) -> cython.int:
         # mm/page_alloc.c __rmqueue_steal(), v6.12
         current_order: cython.int
         fallback_mt: cython.int
@@ -303,7 +312,7 @@ class Mobility:
         """Raise the zone's watermarks for a while after a fallback; 1 when it did."""
         # mm/page_alloc.c boost_watermark(), v6.12
         factor: cython.longlong = self.tunables.watermark_boost_factor
-        if factor == 0 or PAGEBLOCK_PAGES * 4 > zone.managed_pages:
+        if factor == 0 or zone.managed_pages < PAGEBLOCK_PAGES * 4:
             return 0
         high: cython.longlong = zone.wmark_high
         max_boost: cython.longlong = (high // 10000) * factor + (high % 10000) * factor // 10000
@@ -316,8 +325,8 @@ class Mobility:
     @cython.cfunc
     @cython.exceptval(check=False)
     def _block_in_zone(self, zone: Zone, pfn: cython.int) -> cython.int:
-        # mm/page_alloc.c prep_move_freepages_block(), v6.12. DIFFERS: v6.1 moves the part of a first
-        # block that lies in the zone, here it stays; bends the type of one block a zone.
+        # mm/page_alloc.c prep_move_freepages_block(), v6.12. DIFFERS: v6.1 moves the part of a
+        # first block that lies in the zone, here it stays; bends the type of one block a zone.
         start_pfn: cython.int = (pfn >> PAGEBLOCK_SHIFT) << PAGEBLOCK_SHIFT
         return start_pfn >= zone.start_pfn and start_pfn + PAGEBLOCK_PAGES <= zone.end_pfn
 
@@ -348,9 +357,7 @@ class Mobility:
 
     @cython.cfunc
     @cython.exceptval(check=False)
-    def _move_freepages(
-        self, zone: Zone, pfn: cython.int, migratetype: cython.int
-    ) -> cython.int:
+    def _move_freepages(self, zone: Zone, pfn: cython.int, migratetype: cython.int) -> cython.int:
         # mm/page_alloc.c __move_freepages_block(), v6.12
         at: cython.int = (pfn >> PAGEBLOCK_SHIFT) << PAGEBLOCK_SHIFT
         end_pfn: cython.int = at + PAGEBLOCK_PAGES
@@ -398,7 +405,9 @@ class Mobility:
         return 1
 
     @cython.ccall
-    def unreserve_highatomic(self, zone: Zone, migratetype: cython.int, force: cython.int) -> cython.int:
+    def unreserve_highatomic(
+        self, zone: Zone, migratetype: cython.int, force: cython.int
+    ) -> cython.int:
         """Give a reserved page block back to `migratetype`; pages freed by it (0 none)."""
         # mm/page_alloc.c unreserve_highatomic_pageblock(), v6.12: one zone of its loop
         order: cython.int

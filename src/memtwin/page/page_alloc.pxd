@@ -1,6 +1,8 @@
 from memtwin.page.buddy cimport Buddy
+from memtwin.page.compound cimport Compound
 from memtwin.page.mem_map cimport MemMap
 from memtwin.page.mobility cimport Mobility
+from memtwin.page.pagesets cimport Pagesets
 from memtwin.page.pcp cimport PerCpuPages
 from memtwin.page.tunables cimport Tunables
 from memtwin.page.vmstat cimport VmStat
@@ -10,15 +12,10 @@ from memtwin.page.zone cimport Zone, Zones
 cdef int MIGRATE_HIGHATOMIC
 cdef int MIGRATE_ISOLATE
 cdef int MIGRATE_MOVABLE
-cdef int MIGRATE_RECLAIMABLE
-cdef int MIGRATE_UNMOVABLE
 cdef int PAGEBLOCK_ORDER
 cdef int PAGEBLOCK_SHIFT
-cdef long long PG_HEAD
-cdef long long PG_TAIL
 cdef int ALLOC_CMA
 cdef int ALLOC_HARDER
-cdef int ALLOC_HIGH
 cdef int ALLOC_HIGHATOMIC
 cdef int ALLOC_KSWAPD
 cdef int ALLOC_NO_WATERMARKS
@@ -27,16 +24,9 @@ cdef int ALLOC_OOM
 cdef int ALLOC_WMARK_HIGH
 cdef int ALLOC_WMARK_LOW
 cdef int ALLOC_WMARK_MASK
-cdef int ALLOC_WMARK_MIN
 cdef int FPI_NONE
-cdef int GFP_COMP
-cdef int GFP_DIRECT_RECLAIM
-cdef int GFP_HIGH
 cdef int GFP_HIGHUSER_MOVABLE
 cdef int GFP_KSWAPD_RECLAIM
-cdef int GFP_MOVABLE_BIT
-cdef int GFP_NOMEMALLOC
-cdef int GFP_RECLAIMABLE
 cdef int GFP_THISNODE
 cdef int NEED_RECLAIM
 cdef int PAGE_ALLOC_COSTLY_ORDER
@@ -59,6 +49,8 @@ cdef class PageAlloc:
     cdef public Buddy buddy
     cdef public Mobility mobility
     cdef public Watermarks watermarks
+    cdef public Compound compound
+    cdef public Pagesets pagesets
     cdef public list pcps
     cdef public int boosted_zone
     cdef public int cpu
@@ -77,13 +69,9 @@ cdef class PageAlloc:
     cdef int _rmqueue(self, Zone zone, int preferred, int order, int migratetype, int alloc_flags) noexcept
     cdef int _rmqueue_buddy(self, Zone zone, int order, int migratetype, int alloc_flags) noexcept
     cdef void _zone_statistics(self, Zone zone, int preferred) noexcept
-    cdef void _prep_new_page(self, int pfn, int order, int gfp) noexcept
-    cpdef int gfp_migratetype(self, int gfp) noexcept
     cpdef int nofragment_flags(self, int gfp) noexcept
-    cdef int _cma_flag(self, int gfp) noexcept
     cpdef int gfp_to_alloc_flags(self, int gfp, int order) noexcept
     cpdef int free_page(self, int pfn) except -1
-    cdef void _clear_tails(self, int pfn, int order) noexcept
     cdef void _free_large(self, Zone zone, int pfn, int order) noexcept
     cdef int _bad_page(self, int pfn) except -1
     cpdef int put_page(self, int pfn) except -1

@@ -1,11 +1,13 @@
-"""Owns the allocator's face: get_page_from_freelist and its fast path, freeing, and the sysctls' effects.
+"""Owns the allocator's face: get_page_from_freelist and its fast path, freeing, and the sysctls'
+effects.
 
-Imports the rest of page/. Has never heard of reclaim: when no zone is above its watermark it answers
-NEED_RECLAIM, and reclaim/slowpath owns the loop.
+Imports the rest of page/. Has never heard of reclaim: when no zone is above its watermark it
+answers NEED_RECLAIM, and reclaim/slowpath owns the loop.
 
-A frame's life: free -> allocated (flags 0, refcount 1, order) -> its owner's affair -> refcount 0 -> free.
-A block of more than one frame is compound (GFP_COMP: PG_HEAD, then PG_TAIL rows) or plain; either way its
-first row keeps its order, and it is freed whole by that row. `split_page` makes single frames of it.
+A frame's life: free -> allocated (flags 0, refcount 1, order) -> its owner's affair -> refcount 0
+-> free. A block of more than one frame is compound (GFP_COMP: PG_HEAD, then PG_TAIL rows) or plain;
+either way its first row keeps its order, and it is freed whole by that row. `split_page` makes
+single frames of it.
 """
 
 from __future__ import annotations
@@ -14,16 +16,14 @@ import cython
 
 from memtwin.errors import InternalError
 from memtwin.page.buddy import Buddy
+from memtwin.page.compound import Compound
 from memtwin.page.flags import (
     MIGRATE_HIGHATOMIC,
     MIGRATE_ISOLATE,
     MIGRATE_MOVABLE,
-    MIGRATE_RECLAIMABLE,
-    MIGRATE_UNMOVABLE,
     PAGEBLOCK_ORDER,
     PAGEBLOCK_SHIFT,
     PG_BUDDY,
-    PG_HEAD,
     PG_LOCKED,
     PG_LRU,
     PG_PCP,
@@ -34,7 +34,6 @@ from memtwin.page.flags import (
 from memtwin.page.gfp import (
     ALLOC_CMA,
     ALLOC_HARDER,
-    ALLOC_HIGH,
     ALLOC_HIGHATOMIC,
     ALLOC_KSWAPD,
     ALLOC_NO_WATERMARKS,
@@ -43,23 +42,16 @@ from memtwin.page.gfp import (
     ALLOC_WMARK_HIGH,
     ALLOC_WMARK_LOW,
     ALLOC_WMARK_MASK,
-    ALLOC_WMARK_MIN,
     FPI_NONE,
-    GFP_COMP,
-    GFP_DIRECT_RECLAIM,
-    GFP_HIGH,
     GFP_HIGHUSER_MOVABLE,
     GFP_KSWAPD_RECLAIM,
-    GFP_MOVABLE_BIT,
-    GFP_NOMEMALLOC,
-    GFP_RECLAIMABLE,
     GFP_THISNODE,
-    MIN_PERCPU_PAGELIST_HIGH_FRACTION,
     NEED_RECLAIM,
     PAGE_ALLOC_COSTLY_ORDER,
 )
 from memtwin.page.mem_map import MemMap
 from memtwin.page.mobility import Mobility
+from memtwin.page.pagesets import Pagesets
 from memtwin.page.pcp import PerCpuPages
 from memtwin.page.tunables import Tunables
 from memtwin.page.vmstat import VmStat
@@ -85,7 +77,12 @@ class PageAlloc:
     """The page allocator of a machine. `set_cpu` says on which CPU the calls are made."""
 
     def __init__(
-        self, mem_map: MemMap, zones: Zones, vmstat: VmStat, tunables: Tunables, cpu_nodes: list[int]
+        self,
+        mem_map: MemMap,
+        zones: Zones,
+        vmstat: VmStat,
+        tunables: Tunables,
+        cpu_nodes: list[int],
     ) -> None:
         self.mem_map = mem_map
         self.zones = zones
@@ -97,12 +94,9 @@ class PageAlloc:
         self.buddy = Buddy(mem_map, zones, vmstat, tunables.kernel)
         self.mobility = Mobility(self.buddy, tunables)
         self.watermarks = Watermarks(self.buddy, tunables)
-        # row zone_id * nr_cpus + cpu
-        self.pcps = [
-            PerCpuPages(zone, cpu, self.buddy, self.mobility)
-            for zone in zones.zones
-            for cpu in range(self.nr_cpus)
-        ]
+        self.compound = Compound(mem_map)
+        self.pagesets = Pagesets(self.buddy, self.mobility, tunables, cpu_nodes)
+        self.pcps = self.pagesets.pcps  # row zone_id * nr_cpus + cpu
         self.boosted_zone = -1  # the zone whose kswapd a fallback wants awake; slowpath resets it
         self._busy_flags = BUSY_FLAGS
         self._free_zone_id = 0
@@ -129,10 +123,22 @@ class PageAlloc:
     @cython.ccall
     def pcp_of(self, zone_id: cython.int, cpu: cython.int) -> PerCpuPages:
         """The per-CPU lists of a zone."""
-        found: PerCpuPages = self.pcps[zone_id * self.nr_cpus + cpu]
-        return found
+        return self.pagesets.pcp_of(zone_id, cpu)
 
-    # --- allocating
+    @cython.ccall
+    def drain_pcp(self, cpu: cython.int) -> cython.int:
+        """Give all pages of `cpu`'s lists back to the buddy; their number."""
+        return self.pagesets.drain_pcp(cpu)
+
+    @cython.ccall
+    def drain_all_pages(self) -> cython.int:
+        """Give all pages of all CPUs' lists back; their number."""
+        return self.pagesets.drain_all_pages()
+
+    @cython.ccall
+    def refresh_cpu_vm_stats(self, cpu: cython.int) -> cython.int:
+        """What `cpu`'s vmstat worker does each vm.stat_interval; pages given back to the buddy."""
+        return self.pagesets.refresh_cpu_vm_stats(cpu)
 
     @cython.ccall
     @cython.exceptval(check=False)
@@ -158,7 +164,9 @@ class PageAlloc:
                 self.mem_map.flags[pfn] = 0
                 self.mem_map.refcount[pfn] = 1
                 return pfn
-        alloc_flags: cython.int = ALLOC_WMARK_LOW | self.nofragment_flags(gfp) | self._cma_flag(gfp)
+        alloc_flags: cython.int = (
+            ALLOC_WMARK_LOW | self.nofragment_flags(gfp) | self.watermarks.cma_flag(gfp)
+        )
         if gfp & GFP_KSWAPD_RECLAIM:
             alloc_flags |= ALLOC_KSWAPD
         return self.get_page_from_freelist(gfp, order, alloc_flags)
@@ -167,10 +175,11 @@ class PageAlloc:
     @cython.exceptval(check=False)
     def _fast_zone_ok(self) -> cython.int:
         # zone_watermark_fast() of the preferred zone for a movable order-0 request
-        zone_free: cython.longlong = self.vmstat.zone_stat[self._fast_zone.stat_base + NR_FREE_PAGES]
+        zone_free: cython.longlong = self.vmstat.zone_stat[
+            self._fast_zone.stat_base + NR_FREE_PAGES
+        ]
         floor: cython.longlong = (
-            self._fast_zone.watermark_boost
-            + self._fast_zone.lowmem_reserve[self.zones.idx_movable]
+            self._fast_zone.watermark_boost + self._fast_zone.lowmem_reserve[self.zones.idx_movable]
         )
         if self.kernel < 612:
             zone_free -= self._fast_zone.nr_reserved_highatomic
@@ -187,8 +196,8 @@ class PageAlloc:
     ) -> cython.int:
         """Allocate from the first zone above its watermark. A pfn, or NEED_RECLAIM."""
         # mm/page_alloc.c get_page_from_freelist(), v6.1 and v6.12. DIFFERS: no spreading of dirty
-        # pages over nodes (node_dirty_ok), no cpusets, no node_reclaim; bends where pages for writing
-        # land when one node holds nearly all dirty pages.
+        # pages over nodes (node_dirty_ok), no cpusets, no node_reclaim; bends where pages for
+        # writing land when one node holds nearly all dirty pages.
         highest: cython.int = self.zones.gfp_zone(gfp)
         first: cython.int = self.zones.zonelist_row(self.node, highest)
         at: cython.int
@@ -207,9 +216,11 @@ class PageAlloc:
                     if alloc_flags & ALLOC_NOFRAGMENT:
                         break  # locality is worth more than avoiding fragmentation: try again
                 if self._zone_allows(zone, order, highest, alloc_flags, gfp):
-                    pfn = self._rmqueue(zone, preferred, order, self.gfp_migratetype(gfp), alloc_flags)
+                    pfn = self._rmqueue(
+                        zone, preferred, order, self.mobility.gfp_migratetype(gfp), alloc_flags
+                    )
                     if pfn >= 0:
-                        self._prep_new_page(pfn, order, gfp)
+                        self.compound.prep_new_page(pfn, order, gfp)
                         if alloc_flags & ALLOC_HIGHATOMIC:
                             self.mobility.reserve_highatomic_pageblock(zone, pfn, order)
                         return pfn
@@ -298,31 +309,6 @@ class PageAlloc:
         else:
             self.vmstat.zone_stat[zone.stat_base + NUMA_OTHER] += 1
 
-    @cython.cfunc
-    @cython.exceptval(check=False)
-    def _prep_new_page(
-        self, pfn: cython.int, order: cython.int, gfp: cython.int
-    ) -> cython.void:
-        # mm/page_alloc.c prep_new_page() and prep_compound_page(), v6.12
-        tail_pfn: cython.int
-        self.mem_map.flags[pfn] = 0
-        self.mem_map.refcount[pfn] = 1
-        self.mem_map.order[pfn] = order
-        if order and gfp & GFP_COMP:
-            self.mem_map.flags[pfn] = PG_HEAD
-            for tail_pfn in range(pfn + 1, pfn + (1 << order)):
-                self.mem_map.flags[tail_pfn] = PG_TAIL
-                self.mem_map.order[tail_pfn] = order
-
-    @cython.ccall
-    @cython.exceptval(check=False)
-    def gfp_migratetype(self, gfp: cython.int) -> cython.int:
-        """Migrate type that a request asks for."""
-        # include/linux/gfp.h gfp_migratetype(), v6.12
-        if gfp & GFP_MOVABLE_BIT:
-            return MIGRATE_MOVABLE
-        return MIGRATE_RECLAIMABLE if gfp & GFP_RECLAIMABLE else MIGRATE_UNMOVABLE
-
     @cython.ccall
     @cython.exceptval(check=False)
     def nofragment_flags(self, gfp: cython.int) -> cython.int:
@@ -340,29 +326,11 @@ class PageAlloc:
             return 0
         return ALLOC_NOFRAGMENT
 
-    @cython.cfunc
-    @cython.exceptval(check=False)
-    def _cma_flag(self, gfp: cython.int) -> cython.int:
-        # mm/page_alloc.c gfp_to_alloc_flags_cma(), v6.12
-        return ALLOC_CMA if gfp & GFP_MOVABLE_BIT else 0
-
     @cython.ccall
     @cython.exceptval(check=False)
     def gfp_to_alloc_flags(self, gfp: cython.int, order: cython.int) -> cython.int:
         """Allocation flags of the slow path, which begins at the min watermark."""
-        # mm/page_alloc.c gfp_to_alloc_flags(), v6.12
-        alloc_flags: cython.int = ALLOC_WMARK_MIN | self._cma_flag(gfp)
-        if gfp & GFP_HIGH:
-            alloc_flags |= ALLOC_HIGH
-        if gfp & GFP_KSWAPD_RECLAIM:
-            alloc_flags |= ALLOC_KSWAPD
-        if not gfp & (GFP_DIRECT_RECLAIM | GFP_NOMEMALLOC):
-            alloc_flags |= ALLOC_HARDER
-            if order > 0 and gfp & GFP_HIGH:
-                alloc_flags |= ALLOC_HIGHATOMIC
-        return alloc_flags
-
-    # --- freeing
+        return self.watermarks.gfp_to_alloc_flags(gfp, order)
 
     @cython.ccall
     @cython.exceptval(-1, check=False)
@@ -385,7 +353,7 @@ class PageAlloc:
             self._free_zone_id = zone_id
             self._free_pcp = self.pcps[zone_id * self.nr_cpus + self.cpu]
         if order:
-            self._clear_tails(pfn, order)
+            self.compound.clear_tails(pfn, order)
             if order > PAGE_ALLOC_COSTLY_ORDER and order != PAGEBLOCK_ORDER:
                 self._free_large(self._free_pcp.zone, pfn, order)
                 return 0
@@ -394,15 +362,6 @@ class PageAlloc:
             return 0
         self._free_pcp.free(pfn, migratetype, order)
         return 0
-
-    @cython.cfunc
-    @cython.exceptval(check=False)
-    def _clear_tails(self, pfn: cython.int, order: cython.int) -> cython.void:
-        tail_pfn: cython.int
-        if self.mem_map.flags[pfn] & PG_HEAD:
-            for tail_pfn in range(pfn + 1, pfn + (1 << order)):
-                self.mem_map.flags[tail_pfn] = 0
-                self.mem_map.order[tail_pfn] = 0
 
     @cython.cfunc
     @cython.exceptval(check=False)
@@ -454,88 +413,16 @@ class PageAlloc:
     @cython.exceptval(check=False)
     def split_page(self, pfn: cython.int) -> cython.int:
         """Make 2**order single frames of a block, each with refcount 1; the order it had."""
-        # mm/page_alloc.c split_page(), v6.12
-        order: cython.int = self.mem_map.order[pfn]
-        at: cython.int
-        for at in range(pfn, pfn + (1 << order)):
-            self.mem_map.flags[at] &= ~(PG_HEAD | PG_TAIL)
-            self.mem_map.order[at] = 0
-            self.mem_map.refcount[at] = 1
-        return order
-
-    # --- per-CPU lists
-
-    @cython.ccall
-    def drain_pcp(self, cpu: cython.int) -> cython.int:
-        """Give all pages of `cpu`'s lists back to the buddy; their number."""
-        zone_id: cython.int
-        drained: cython.int = 0
-        pcp: PerCpuPages
-        for zone_id in range(self.zones.nr_zones):
-            pcp = self.pcps[zone_id * self.nr_cpus + cpu]
-            drained += pcp.drain()
-        return drained
-
-    @cython.ccall
-    def drain_all_pages(self) -> cython.int:
-        """Give all pages of all CPUs' lists back; their number."""
-        cpu: cython.int
-        drained: cython.int = 0
-        for cpu in range(self.nr_cpus):
-            drained += self.drain_pcp(cpu)
-        return drained
-
-    @cython.ccall
-    def refresh_cpu_vm_stats(self, cpu: cython.int) -> cython.int:
-        """What `cpu`'s vmstat worker does to its lists each vm.stat_interval; pages given back."""
-        # mm/vmstat.c refresh_cpu_vm_stats(), v6.12: decay, then lists of remote nodes. DIFFERS: a
-        # remote list is drained at once, not after 3 idle intervals; bends pagesets' counts on NUMA.
-        zone_id: cython.int
-        before: cython.int
-        given: cython.int = 0
-        pcp: PerCpuPages
-        for zone_id in range(self.zones.nr_zones):
-            pcp = self.pcps[zone_id * self.nr_cpus + cpu]
-            before = pcp.count
-            if self.kernel >= 612:
-                pcp.decay_high()
-            if pcp.count and pcp.zone.node != self.cpu_nodes[cpu]:
-                pcp.free_bulk(pcp.batch, 0)
-            given += before - pcp.count
-        return given
-
-    def zone_pcp_update(self) -> None:
-        """Work out batch and high of every zone's lists and set them."""
-        # mm/page_alloc.c zone_set_pageset_high_and_batch(), v6.1 and v6.12
-        for zone in self.zones.populated():
-            batch = zone_batchsize(zone.managed_pages)
-            cpus = self.cpu_nodes.count(zone.node) or self.nr_cpus
-            fraction = self.tunables.percpu_pagelist_high_fraction
-            total = zone.managed_pages // fraction if fraction else self._low_wmark_pages(zone)
-            high_min = max(total // cpus, batch << 2)
-            high_max = high_min
-            if not fraction and self.kernel >= 612:
-                most = zone.managed_pages // MIN_PERCPU_PAGELIST_HIGH_FRACTION
-                high_max = max(most // cpus, batch << 2)
-            old = (zone.pageset_high_min, zone.pageset_high_max, zone.pageset_batch)
-            if old == (high_min, high_max, batch):
-                continue
-            zone.pageset_high_min, zone.pageset_high_max = high_min, high_max
-            zone.pageset_batch = batch
-            for pcp in self.pcps[zone.zone_id * self.nr_cpus : (zone.zone_id + 1) * self.nr_cpus]:
-                pcp.batch, pcp.high_min, pcp.high_max = batch, high_min, high_max
-                if self.kernel < 612:
-                    pcp.high = high_min
-
-    def _low_wmark_pages(self, zone: Zone) -> int:
-        return zone.wmark_low + zone.watermark_boost
-
-    # --- sysctls and figures
+        return self.compound.split(pfn)
 
     def setup_per_zone_wmarks(self) -> None:
         """The effect of vm.min_free_kbytes and vm.watermark_scale_factor."""
         self.watermarks.setup_per_zone_wmarks()
-        self.zone_pcp_update()
+        self.pagesets.zone_pcp_update()
+
+    def zone_pcp_update(self) -> None:
+        """Work out batch and high of every zone's per-CPU lists and set them."""
+        self.pagesets.zone_pcp_update()
 
     def setup_per_zone_lowmem_reserve(self) -> None:
         """The effect of vm.lowmem_reserve_ratio."""
@@ -600,26 +487,10 @@ class PageAlloc:
         return self.watermarks.has_block(zone, order, 0)
 
     def verify(self) -> None:
-        """Walk all free and per-CPU lists and recount; raise InternalError at the first difference."""
+        """Walk all free and per-CPU lists; raise InternalError at the first difference."""
         self.buddy.verify()
-        for pcp in self.pcps:
-            pcp.verify()
+        self.pagesets.verify()
 
     def columns(self) -> list[tuple[str, object]]:
         """(name, value) of all state, for digests."""
-        found = self.buddy.columns() + self.zones.columns()
-        for number, pcp in enumerate(self.pcps):
-            found += [(f"pcp{number}.{name}", value) for name, value in pcp.columns()]
-        return found
-
-
-def zone_batchsize(managed_pages: int) -> int:
-    """Pages moved at a time between the buddy and a zone's per-CPU lists.
-
-    >>> zone_batchsize(51489), zone_batchsize(125706), zone_batchsize(1 << 22)
-    (15, 31, 63)
-    """
-    # mm/page_alloc.c zone_batchsize(), v6.12
-    batch = max(min(managed_pages >> 10, (1 << 20) // 4096) // 4, 1)
-    scaled = batch + batch // 2
-    return max((1 << (scaled.bit_length() - 1)) - 1, 1)
+        return self.buddy.columns() + self.zones.columns() + self.pagesets.columns()

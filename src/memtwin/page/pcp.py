@@ -1,11 +1,11 @@
 """Owns the per-CPU page lists of a zone: refilling, draining, and how many pages they may hold.
 
-Imports buddy, mobility, mem_map, zone and flags. Has never heard of zonelists or watermark checks, but one:
-on 6.12 a drain clears the mark that the zone is below its high watermark.
+Imports buddy, mobility, mem_map, zone and flags. Has never heard of zonelists or watermark checks,
+but one: on 6.12 a drain clears the mark that the zone is below its high watermark.
 
-A page's life here: taken from the buddy in a batch -> last on a list -> first -> allocated -> freed -> first
-on a list -> last -> given back to the buddy in a batch. Its row has PG_PCP, its order, and in FREE_MT bits
-the migrate type it is to be given back with.
+A page's life here: taken from the buddy in a batch -> last on a list -> first -> allocated -> freed
+-> first on a list -> last -> given back to the buddy in a batch. Its row has PG_PCP, its order, and
+in FREE_MT bits the migrate type it is to be given back with.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ from memtwin.page.gfp import (
     PAGE_ALLOC_COSTLY_ORDER,
     PCP_BATCH_SCALE_MAX,
 )
-from memtwin.page.mem_map import MemMap
 from memtwin.page.mobility import Mobility
 from memtwin.page.vmstat_items import NR_FREE_CMA, NR_FREE_PAGES
 from memtwin.page.zone import Zone
@@ -51,7 +50,9 @@ class PerCpuPages:
         self.mem_map = buddy.mem_map
         self.kernel = buddy.kernel
         self.count = 0  # pages on all lists
-        self.high = 0  # 6.1: drain at this count; 6.12: the same, tuned between high_min and high_max
+        self.high = (
+            0  # 6.1: drain at this count; 6.12: the same, tuned between high_min and high_max
+        )
         self.high_min = 0
         self.high_max = 0
         self.batch = 1
@@ -126,11 +127,11 @@ class PerCpuPages:
         alloc_flags: cython.int,
     ) -> cython.void:
         # mm/page_alloc.c rmqueue_bulk(), v6.12
-        i: cython.int
         pfn: cython.int
         free_mt: cython.longlong
         self.mobility.begin_bulk()
-        for i in range(count):
+        while count > 0:
+            count -= 1
             pfn = self.mobility.rmqueue(self.zone, order, migratetype, alloc_flags)
             if pfn < 0:
                 break
@@ -144,10 +145,8 @@ class PerCpuPages:
 
     @cython.cfunc
     @cython.exceptval(check=False)
-    def free(
-        self, pfn: cython.int, block_mt: cython.int, order: cython.int
-    ) -> cython.void:
-        """Put a freed block of a page block of type `block_mt` first on its list; drain when full."""
+    def free(self, pfn: cython.int, block_mt: cython.int, order: cython.int) -> cython.void:
+        """Put a freed block, its page block of type `block_mt`, on its list; drain when full."""
         # mm/page_alloc.c free_unref_page_commit(), v6.1 and v6.12
         free_mt: cython.longlong = block_mt
         list_mt: cython.int = block_mt if block_mt < MIGRATE_PCPTYPES else MIGRATE_MOVABLE
@@ -159,9 +158,7 @@ class PerCpuPages:
         self.mem_map.list_add(self.first_head + pindex, pfn)
         self.count += 1 << order
         if self.kernel < 612:
-            free_high = (
-                self.free_factor != 0 and order != 0 and order <= PAGE_ALLOC_COSTLY_ORDER
-            )
+            free_high = self.free_factor != 0 and order != 0 and order <= PAGE_ALLOC_COSTLY_ORDER
             high = self._nr_pcp_high_61(free_high)
             if self.count >= high:
                 self.free_bulk(self._nr_pcp_free_61(high, free_high), pindex)
@@ -247,7 +244,9 @@ class PerCpuPages:
     @cython.exceptval(check=False)
     def _above_high_wmark(self) -> cython.int:
         # mm/page_alloc.c zone_watermark_ok() for order 0 and no flags, v6.12
-        free_pages: cython.longlong = self.buddy.vmstat.zone_stat[self.zone.stat_base + NR_FREE_PAGES]
+        free_pages: cython.longlong = self.buddy.vmstat.zone_stat[
+            self.zone.stat_base + NR_FREE_PAGES
+        ]
         free_pages -= self.zone.nr_free_highatomic
         free_pages -= self.buddy.vmstat.zone_stat[self.zone.stat_base + NR_FREE_CMA]
         mark: cython.longlong = self.zone.wmark_high + self.zone.watermark_boost
@@ -257,8 +256,8 @@ class PerCpuPages:
     @cython.exceptval(check=False)
     def free_bulk(self, count: cython.int, pindex: cython.int) -> cython.void:
         """Give back the last `count` pages, list by list, beginning with list `pindex`."""
-        # mm/page_alloc.c free_pcppages_bulk(), v6.12. v6.1 narrows the round to lists that it has not
-        # found empty at either end of the range, which skips empty lists only.
+        # mm/page_alloc.c free_pcppages_bulk(), v6.12. v6.1 narrows the round to lists that it has
+        # not found empty at either end of the range, which skips empty lists only.
         order: cython.int
         head: cython.int
         pfn: cython.int

@@ -1,7 +1,7 @@
 """Owns what an administrator may set: vm.* sysctls, and the kernel version's number.
 
-Imports errors. Knows names, ranges and defaults, not effects. `kernel` is 601 for 6.1, 612 for 6.12: a rule
-that changed between versions asks `tunables.kernel >= 612`.
+Imports errors. Knows names, ranges and defaults, not effects. `kernel` is 601 for 6.1, 612 for
+6.12: a rule that changed between versions asks `tunables.kernel >= 612`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ THP_NEVER, THP_MADVISE, THP_ALWAYS = 0, 1, 2
 @cython.final
 @cython.cclass
 class Tunables:
-    """The sysctls in force, as fields. Writing a field has no effect of its own: `machine` reacts."""
+    """The sysctls in force, as fields. Writing a field has no effect itself: `machine` reacts."""
 
     def __init__(self, kernel: int, nr_cpus: int) -> None:
         self.kernel = kernel
@@ -62,7 +62,7 @@ class Tunables:
             setattr(self, field, default)
 
     def set(self, name: str, text: str) -> None:
-        """Set sysctl `name` from what a user would write; UserError when unknown or out of range."""
+        """Set sysctl `name` from what a user writes; UserError when unknown or out of range."""
         if name == "vm.lowmem_reserve_ratio":
             self.lowmem_reserve_ratio = [_whole(name, word, 0, 1 << 31) for word in text.split()]
             return

@@ -1,11 +1,11 @@
 """Owns the counters of the kernel: per zone, per node, per memcg and node, and events.
 
-Imports columns and vmstat_items. Has never heard of what is counted. Every counter has one writer in
-the house, which calls `mod_*` (or adds to the column directly in a hot loop).
+Imports columns and vmstat_items. Has never heard of what is counted. Every counter has one writer
+in the house, which calls `mod_*` (or adds to the column directly in a hot loop).
 
-# DIFFERS: no per-CPU deltas; the kernel folds them late (vm stats threshold), so its watermark checks see
-# figures that are up to threshold * CPUs pages old; bends the exact moment at which kswapd wakes.
 """
+# DIFFERS: no per-CPU deltas; the kernel folds them late (vm stats threshold), so its watermark
+# checks see figures up to threshold * CPUs pages old; bends the moment at which kswapd wakes.
 
 from __future__ import annotations
 
@@ -22,9 +22,16 @@ from memtwin.page.vmstat_items import (
 )
 
 COLUMNS = (
-    Column("zone_stat", "i8", "whoever changes a zone", "pages; row zone_id * NR_ZONE_ITEMS + item"),
+    Column(
+        "zone_stat", "i8", "whoever changes a zone", "pages; row zone_id * NR_ZONE_ITEMS + item"
+    ),
     Column("node_stat", "i8", "whoever changes a node", "pages; row node * NR_NODE_ITEMS + item"),
-    Column("event", "i8", "whoever does the thing counted", "times since boot; row is the event's number"),
+    Column(
+        "event",
+        "i8",
+        "whoever does the thing counted",
+        "times since boot; row is the event's number",
+    ),
 )
 
 
@@ -44,7 +51,9 @@ class VmStat:
 
     @cython.cfunc
     @cython.exceptval(check=False)
-    def mod_zone(self, zone_id: cython.int, item: cython.int, delta: cython.longlong) -> cython.void:
+    def mod_zone(
+        self, zone_id: cython.int, item: cython.int, delta: cython.longlong
+    ) -> cython.void:
         """Add `delta` pages to a zone counter."""
         self.zone_stat[zone_id * self._zone_items + item] += delta
 
@@ -91,7 +100,9 @@ class VmStat:
     def by_name(self) -> dict[str, int]:
         """Every counter under its /proc/vmstat name, summed over zones and nodes."""
         found = {name: int(self.global_zone_page_state(i)) for i, name in enumerate(ZONE_ITEMS)}
-        found.update({name: int(self.global_node_page_state(i)) for i, name in enumerate(NODE_ITEMS)})
+        found.update(
+            {name: int(self.global_node_page_state(i)) for i, name in enumerate(NODE_ITEMS)}
+        )
         found.update({name: int(self.event[i]) for i, name in enumerate(VM_EVENTS)})
         return found
 

@@ -1,8 +1,8 @@
 """Owns the numbers of the counters of /proc/vmstat: the rows of `VmStat`'s columns.
 
-Imports nothing. A constant is the counter's printed name in capitals (mm/vmstat.c vmstat_text[], v6.1 and
-v6.12, and what 7.x adds). The tuples hold the printed names in row order; which of them a kernel version
-prints, and in which order, is `observe`'s affair.
+Imports nothing. A constant is the counter's printed name in capitals (mm/vmstat.c vmstat_text[],
+v6.1 and v6.12, and what 7.x adds). The tuples hold the printed names in row order; which of them a
+kernel version prints, and in which order, is `observe`'s affair.
 """
 
 # per zone (include/linux/mmzone.h enum zone_stat_item, v6.12), then the NUMA events of a zone

@@ -21,6 +21,11 @@ cdef int ALLOC_WMARK_LOW
 cdef int ALLOC_WMARK_MASK
 cdef int GFP_DIRECT_RECLAIM
 cdef int GFP_HIGH
+cdef int ALLOC_KSWAPD
+cdef int ALLOC_WMARK_MIN
+cdef int GFP_KSWAPD_RECLAIM
+cdef int GFP_MOVABLE_BIT
+cdef int GFP_NOMEMALLOC
 cdef int NR_FREE_CMA
 cdef int NR_FREE_PAGES
 cdef int NR_KERNEL_MISC_RECLAIMABLE
@@ -35,4 +40,6 @@ cdef class Watermarks:
     cdef int watermark_ok(self, Zone zone, int order, long long mark, int highest_zoneidx, int alloc_flags, long long free_pages) noexcept
     cdef int has_block(self, Zone zone, int order, int alloc_flags) noexcept
     cdef int watermark_fast(self, Zone zone, int order, long long mark, int highest_zoneidx, int alloc_flags, int gfp) noexcept
+    cdef int cma_flag(self, int gfp) noexcept
+    cpdef int gfp_to_alloc_flags(self, int gfp, int order) noexcept
     cpdef long long si_mem_available(self)

@@ -1,6 +1,7 @@
 """Owns the watermarks: how the kernel works them out, and whether a zone is above one.
 
-Imports buddy, zone, vmstat and tunables. Has never heard of who asks or what happens when the answer is no.
+Imports buddy, zone, vmstat and tunables. Has never heard of who asks or what happens when the
+answer is no.
 """
 
 from __future__ import annotations
@@ -25,13 +26,18 @@ from memtwin.page.gfp import (
     ALLOC_HARDER,
     ALLOC_HIGH,
     ALLOC_HIGHATOMIC,
+    ALLOC_KSWAPD,
     ALLOC_OOM,
     ALLOC_RESERVES,
     ALLOC_WMARK_HIGH,
     ALLOC_WMARK_LOW,
     ALLOC_WMARK_MASK,
+    ALLOC_WMARK_MIN,
     GFP_DIRECT_RECLAIM,
     GFP_HIGH,
+    GFP_KSWAPD_RECLAIM,
+    GFP_MOVABLE_BIT,
+    GFP_NOMEMALLOC,
 )
 from memtwin.page.tunables import Tunables
 from memtwin.page.vmstat_items import (
@@ -40,7 +46,7 @@ from memtwin.page.vmstat_items import (
     NR_KERNEL_MISC_RECLAIMABLE,
     NR_SLAB_RECLAIMABLE,
 )
-from memtwin.page.zone import Zone, Zones
+from memtwin.page.zone import Zone
 
 SWAP_CLUSTER_MAX = 32
 
@@ -162,20 +168,42 @@ class Watermarks:
                 )
         return 0
 
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def cma_flag(self, gfp: cython.int) -> cython.int:
+        """ALLOC_CMA when such a request may be served from CMA areas, else 0."""
+        # mm/page_alloc.c gfp_to_alloc_flags_cma(), v6.12
+        return ALLOC_CMA if gfp & GFP_MOVABLE_BIT else 0
+
+    @cython.ccall
+    @cython.exceptval(check=False)
+    def gfp_to_alloc_flags(self, gfp: cython.int, order: cython.int) -> cython.int:
+        """Allocation flags of the slow path, which begins at the min watermark."""
+        # mm/page_alloc.c gfp_to_alloc_flags(), v6.12
+        alloc_flags: cython.int = ALLOC_WMARK_MIN | self.cma_flag(gfp)
+        if gfp & GFP_HIGH:
+            alloc_flags |= ALLOC_HIGH
+        if gfp & GFP_KSWAPD_RECLAIM:
+            alloc_flags |= ALLOC_KSWAPD
+        if not gfp & (GFP_DIRECT_RECLAIM | GFP_NOMEMALLOC):
+            alloc_flags |= ALLOC_HARDER
+            if order > 0 and gfp & GFP_HIGH:
+                alloc_flags |= ALLOC_HIGHATOMIC
+        return alloc_flags
+
     def setup_per_zone_wmarks(self) -> None:
         """Work out min, low, high and promo of every zone from the sysctls."""
         # mm/page_alloc.c __setup_per_zone_wmarks(), v6.1 and v6.12
         pages_min = self.tunables.min_free_kbytes >> 2
-        movable_is_low = self.tunables.kernel < 612  # v6.12 leaves ZONE_MOVABLE out of lowmem
         lowmem_pages = 0
         for zone in self.zones.zones:
-            if not self._is_capped(zone, movable_is_low):
+            if not self._is_capped(zone):
                 lowmem_pages += zone.managed_pages
         for zone in self.zones.zones:
             managed = zone.managed_pages
             share = pages_min * managed // max(lowmem_pages, 1)
             zone.wmark_min = share
-            if self._is_capped(zone, movable_is_low):
+            if self._is_capped(zone):
                 zone.wmark_min = min(max(managed // 1024, SWAP_CLUSTER_MAX), 128)
             distance = max(share >> 2, managed * self.tunables.watermark_scale_factor // 10000)
             zone.watermark_boost = 0
@@ -184,7 +212,7 @@ class Watermarks:
             zone.wmark_promo = zone.wmark_high + distance
         self.calculate_totalreserve_pages()
 
-    def _is_capped(self, zone: Zone, movable_is_low: bool) -> bool:
+    def _is_capped(self, zone: Zone) -> bool:
         # is_highmem() is true for ZONE_MOVABLE where movable memory is highmem, 32-bit only:
         # include/linux/mmzone.h is_highmem_idx(), v6.1
         if zone.is_highmem():
@@ -192,7 +220,7 @@ class Watermarks:
         if zone.zone_idx != self.zones.idx_movable:
             return False
         highmem = any(z.is_highmem() and z.managed_pages for z in self.zones.zones)
-        return highmem or not movable_is_low
+        return highmem or self.tunables.kernel >= 612  # which leaves Movable out of lowmem
 
     def setup_per_zone_lowmem_reserve(self) -> None:
         """Work out what each zone keeps from requests for higher zones."""

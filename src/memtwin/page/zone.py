@@ -1,10 +1,11 @@
-"""Owns what a zone is, which zone a frame is in, page block types, and the order zones are tried in.
+"""Owns what a zone is, where frames belong, page block types, and the order zones are tried in.
 
-Imports columns, errors, gfp, flags and vmstat_items. Has never heard of free lists or of who allocates.
+Imports columns, errors, gfp, flags and vmstat_items. Has never heard of free lists or of who
+allocates.
 
-A zone's number is node * nr_types + zone_idx, empty zones included, so that a number needs no search.
-`zone_idx` is the architecture's own: DMA, DMA32, Normal, Movable, Device on 64 bits; DMA, Normal, HighMem,
-Movable on 32 (include/linux/mmzone.h enum zone_type, v6.12).
+A zone's number is node * nr_types + zone_idx, empty zones included, so that a number needs no
+search. `zone_idx` is the architecture's own: DMA, DMA32, Normal, Movable, Device on 64 bits; DMA,
+Normal, HighMem, Movable on 32 (include/linux/mmzone.h enum zone_type, v6.12).
 """
 
 from __future__ import annotations
@@ -25,18 +26,27 @@ from memtwin.page.vmstat_items import (
 )
 
 COLUMNS = (
-    Column("zone_of_block", "i1", "boot_layout", "zone number of each page block; -1 none, -2 more than one"),
+    Column(
+        "zone_of_block",
+        "i1",
+        "boot_layout",
+        "zone number of each page block; -1 none, -2 more than one",
+    ),
     Column("block_type", "i1", "buddy, mobility", "migrate type of each page block (MIGRATE_*)"),
-    Column("zonelist", "i4", "boot_layout", "zones to try, per (node, highest zone_idx), ended by -1"),
-    Column("lowmem_reserve", "i8", "watermark", "pages a zone keeps from requests for higher zones"),
+    Column(
+        "zonelist", "i4", "boot_layout", "zones to try, per (node, highest zone_idx), ended by -1"
+    ),
+    Column(
+        "lowmem_reserve", "i8", "watermark", "pages a zone keeps from requests for higher zones"
+    ),
 )
 ZONES_64 = ("DMA", "DMA32", "Normal", "Movable", "Device")
 ZONES_32 = ("DMA", "Normal", "HighMem", "Movable")
 MAX_NR_ZONES = 5
 NO_ZONE, MIXED_ZONES = -1, -2
 
-# MODEL: a 32-bit kernel counts pgalloc_high; the twin's counters have no such row, and pgalloc_dma32 is
-# free there because such a kernel has no DMA32.
+# MODEL: a 32-bit kernel counts pgalloc_high; the twin's counters have no such row, and
+# pgalloc_dma32 is free there because such a kernel has no DMA32.
 PGALLOC_OF = {
     "DMA": PGALLOC_DMA,
     "DMA32": PGALLOC_DMA32,
@@ -89,12 +99,29 @@ class Zone:
 
     def columns(self) -> list[tuple[str, object]]:
         """(name, value) of all state, for digests."""
-        names = (
-            "start_pfn end_pfn spanned_pages present_pages managed_pages cma_pages wmark_min wmark_low"
-            " wmark_high wmark_promo watermark_boost boosted below_high reclaim_active"
-            " nr_reserved_highatomic nr_free_highatomic pageset_high_min pageset_high_max pageset_batch"
-            " deferred_start_pfn deferred_end_pfn"
-        ).split()
+        names = [
+            "start_pfn",
+            "end_pfn",
+            "spanned_pages",
+            "present_pages",
+            "managed_pages",
+            "cma_pages",
+            "wmark_min",
+            "wmark_low",
+            "wmark_high",
+            "wmark_promo",
+            "watermark_boost",
+            "boosted",
+            "below_high",
+            "reclaim_active",
+            "nr_reserved_highatomic",
+            "nr_free_highatomic",
+            "pageset_high_min",
+            "pageset_high_max",
+            "pageset_batch",
+            "deferred_start_pfn",
+            "deferred_end_pfn",
+        ]
         found: list[tuple[str, object]] = [(name, getattr(self, name)) for name in names]
         return [*found, ("lowmem_reserve", self.lowmem_reserve)]
 
@@ -206,9 +233,15 @@ class Zones:
     def verify(self) -> None:
         """Raise InternalError when a page block's type or zone is none that exists."""
         for zone in self.populated():
-            for block in range(zone.start_pfn >> PAGEBLOCK_SHIFT, (zone.end_pfn - 1) >> PAGEBLOCK_SHIFT):
+            for block in range(
+                zone.start_pfn >> PAGEBLOCK_SHIFT, (zone.end_pfn - 1) >> PAGEBLOCK_SHIFT
+            ):
                 kind, owner = self.block_type[block], self.zone_of_block[block]
-                if not 0 <= kind < MIGRATE_TYPES or owner not in (zone.zone_id, MIXED_ZONES, NO_ZONE):
+                if not 0 <= kind < MIGRATE_TYPES or owner not in (
+                    zone.zone_id,
+                    MIXED_ZONES,
+                    NO_ZONE,
+                ):
                     raise InternalError(
                         f"Zones.verify: page block {block} has type {kind} and zone {owner},"
                         f" but lies in zone {zone.zone_id} ({zone.name})"

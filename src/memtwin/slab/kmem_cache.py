@@ -9,17 +9,51 @@ import cython
 
 PAGE_SIZE = 4096
 
-# Caches whose pages count as reclaimable (SLAB_RECLAIM_ACCOUNT): fs/dcache.c, fs/inode.c, fs/ext4/super.c,
-# fs/jbd2/journal.c, mm/slab_common.c and others, v6.1. slabinfo does not say it.
+# Caches whose pages count as reclaimable (SLAB_RECLAIM_ACCOUNT): fs/dcache.c, fs/inode.c,
+# fs/ext4/super.c, fs/jbd2/journal.c, mm/slab_common.c and others, v6.1. slabinfo does not say it.
 RECLAIMABLE = frozenset(
-    """dentry inode_cache ext4_inode_cache proc_inode_cache sock_inode_cache bdev_cache
-    buffer_head radix_tree_node jbd2_journal_head
-    jbd2_journal_handle jbd2_transaction_s jbd2_inode jbd2_revoke_record_s jbd2_revoke_table_s
-    ext4_extent_status ext4_pending_reservation ext4_allocation_context ext4_prealloc_space
-    ext4_free_data ext4_io_end ext4_io_end_vec ext4_bio_post_read_ctx ext4_fc_dentry_update mbcache
-    ext4_groupinfo_1k ext4_groupinfo_4k fat_inode_cache fat_cache xfs_inode dax_cache
-    kernfs_node_cache_rcl squashfs_inode_cache ovl_inode_cache isofs_inode_cache fuse_inode
-    nfs_inode_cache btrfs_inode rpc_inode_cache dquot fsnotify_mark_connector""".split()
+    [
+        "dentry",
+        "inode_cache",
+        "ext4_inode_cache",
+        "proc_inode_cache",
+        "sock_inode_cache",
+        "bdev_cache",
+        "buffer_head",
+        "radix_tree_node",
+        "jbd2_journal_head",
+        "jbd2_journal_handle",
+        "jbd2_transaction_s",
+        "jbd2_inode",
+        "jbd2_revoke_record_s",
+        "jbd2_revoke_table_s",
+        "ext4_extent_status",
+        "ext4_pending_reservation",
+        "ext4_allocation_context",
+        "ext4_prealloc_space",
+        "ext4_free_data",
+        "ext4_io_end",
+        "ext4_io_end_vec",
+        "ext4_bio_post_read_ctx",
+        "ext4_fc_dentry_update",
+        "mbcache",
+        "ext4_groupinfo_1k",
+        "ext4_groupinfo_4k",
+        "fat_inode_cache",
+        "fat_cache",
+        "xfs_inode",
+        "dax_cache",
+        "kernfs_node_cache_rcl",
+        "squashfs_inode_cache",
+        "ovl_inode_cache",
+        "isofs_inode_cache",
+        "fuse_inode",
+        "nfs_inode_cache",
+        "btrfs_inode",
+        "rpc_inode_cache",
+        "dquot",
+        "fsnotify_mark_connector",
+    ]
 )
 
 

@@ -27,12 +27,14 @@ class SlabSeed:
 def seed_cache(slub: Slub, boot: BootPages, seed: SlabSeed) -> int:
     """Create the cache that `seed` shows, with its slabs in boot-time frames; its id.
 
-    Slabs come from the zones a kernel allocation would try, the node of the current CPU first; those that
+    Slabs come from the zones a kernel allocation would try, the CPU's own node first; those that
     find no frame left (the text counts more than the zones' missing frames) are left out.
     """
     order = seed.pages_per_slab.bit_length() - 1
     cache_id = slub.create(seed.name, seed.size_bytes, order, seed.objs_per_slab)
-    free_objs = seed.num_objs - seed.active_objs  # on the nodes' partial lists: get_slabinfo(), v6.1
+    free_objs = (
+        seed.num_objs - seed.active_objs
+    )  # on the nodes' partial lists: get_slabinfo(), v6.1
     zones = slub.page_alloc.zones
     tried = zones.zones_tried(slub.page_alloc.node, zones.idx_normal)
     for number in range(seed.num_slabs):

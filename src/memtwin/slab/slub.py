@@ -1,14 +1,15 @@
-"""Owns the slabs of all caches, as SLUB keeps them: per-CPU slab, per-CPU partial, node partial, full.
+"""Owns the slabs of all caches, as SLUB keeps them: per-CPU slab, per-CPU partial, node partial,
+full.
 
-Imports page/ and kmem_cache. Has never heard of reclaim or of what an object is. A page is handed in
-(`add_slab`); an emptied slab's page goes back to the page allocator, which lies below.
+Imports page/ and kmem_cache. Has never heard of reclaim or of what an object is. A page is handed
+in (`add_slab`); an emptied slab's page goes back to the page allocator, which lies below.
 
-An object is known by the slab it lies in: allocating answers the slab's pfn, freeing names it. An owner
-that does not remember passes NIL, and an object of the oldest full slab is freed.
+An object is known by the slab it lies in: allocating answers the slab's pfn, freeing names it. An
+owner that does not remember passes NIL, and an object of the oldest full slab is freed.
 
-A slab's life: handed in -> per-CPU slab -> full -> (an object is freed) per-CPU partial -> node partial ->
-per-CPU slab again, or empty and given back. Its row has PG_SLAB; `private` is cache_id << 16 | free
-objects, `index` the state.
+A slab's life: handed in -> per-CPU slab -> full -> (an object is freed) per-CPU partial -> node
+partial -> per-CPU slab again, or empty and given back. Its row has PG_SLAB; `private` is cache_id
+<< 16 | free objects, `index` the state.
 """
 
 from __future__ import annotations
@@ -19,16 +20,27 @@ from memtwin.columns import Column, zeros
 from memtwin.errors import InternalError
 from memtwin.page.flags import PG_HEAD, PG_SLAB
 from memtwin.page.gfp import GFP_KERNEL, GFP_RECLAIMABLE
-from memtwin.page.mem_map import MemMap
 from memtwin.page.page_alloc import PageAlloc
 from memtwin.page.vmstat_items import NR_SLAB_RECLAIMABLE, NR_SLAB_UNRECLAIMABLE
 from memtwin.page.zone import Zone
 from memtwin.slab.kmem_cache import KmemCache
-from memtwin.slab.slab_state import FREE_MASK, NEED_PAGE, SLAB_CPU, SLAB_CPU_PARTIAL, SLAB_FULL, SLAB_NODE
+from memtwin.slab.slab_state import (
+    FREE_MASK,
+    NEED_PAGE,
+    SLAB_CPU,
+    SLAB_CPU_PARTIAL,
+    SLAB_FULL,
+    SLAB_NODE,
+)
 from memtwin.units import NIL
 
 COLUMNS = (
-    Column("cpu_slab", "i4", "slub", "slab objects are taken from; row cache_id * nr_cpus + cpu; -1 none"),
+    Column(
+        "cpu_slab",
+        "i4",
+        "slub",
+        "slab objects are taken from; row cache_id * nr_cpus + cpu; -1 none",
+    ),
     Column("cpu_partial_head", "i4", "slub", "list of per-CPU partial slabs, newest first"),
     Column("nr_cpu_partial", "i4", "slub", "slabs on that list, as put_cpu_partial() counts them"),
     Column("nr_partial", "i4", "slub", "slabs on a node's list; row cache_id * nr_nodes + node"),
@@ -182,9 +194,7 @@ class Slub:
 
     @cython.cfunc
     @cython.exceptval(check=False)
-    def _set_private(
-        self, cache: KmemCache, pfn: cython.int, free_objs: cython.int
-    ) -> cython.void:
+    def _set_private(self, cache: KmemCache, pfn: cython.int, free_objs: cython.int) -> cython.void:
         word: cython.longlong = cache.cache_id
         self.mem_map.private[pfn] = (word << 16) | free_objs
 
@@ -264,9 +274,7 @@ class Slub:
 
     @cython.cfunc
     @cython.exceptval(-1, check=False)
-    def _put_cpu_partial(
-        self, cache: KmemCache, row: cython.int, pfn: cython.int
-    ) -> cython.int:
+    def _put_cpu_partial(self, cache: KmemCache, row: cython.int, pfn: cython.int) -> cython.int:
         # mm/slub.c put_cpu_partial() with drain, v6.1
         if self.nr_cpu_partial[row] >= cache.cpu_partial_slabs and self.nr_cpu_partial[row] > 0:
             self._unfreeze_partials(cache, row)
@@ -359,7 +367,7 @@ class Slub:
         return self.nr_given_back - before
 
     def seed_slab(self, cache_id: int, pfn: int, inuse: int) -> None:
-        """Make a boot-time block a slab with `inuse` objects, full or on its node's partial list."""
+        """Make a boot-time block a slab with `inuse` objects, full or on its node's list."""
         cache = self.caches[cache_id]
         self._account(cache, pfn, 1)
         objects = self.objects_in(cache, self.mem_map.order[pfn])
@@ -377,21 +385,23 @@ class Slub:
         cache.partial_free += objects - inuse
 
     def seed_cpu_slab(self, cache_id: int, pfn: int, inuse: int) -> None:
-        """Make a boot-time block the current CPU's slab with `inuse` objects, less than it holds."""
+        """Make a boot-time block this CPU's slab with `inuse` objects, fewer than it holds."""
         cache = self.caches[cache_id]
         self.add_slab(cache_id, pfn)
         self.mem_map.private[pfn] -= inuse
         cache.inuse += inuse
 
     def verify(self) -> None:
-        """Walk every list of every cache and recount; raise InternalError at the first difference."""
+        """Walk every list of every cache; raise InternalError at the first difference."""
         for cache in self.caches:
             slabs = self.mem_map.walk(cache.full_head)
             partial: list[int] = []
             for node in range(self.nr_nodes):
                 found = self.mem_map.walk(cache.first_partial_head + node)
                 if len(found) != self.nr_partial[cache.cache_id * self.nr_nodes + node]:
-                    raise InternalError(f"Slub.verify: {cache.name} node {node}: {len(found)} partial slabs")
+                    raise InternalError(
+                        f"Slub.verify: {cache.name} node {node}: {len(found)} partial slabs"
+                    )
                 partial += found
             slabs += partial
             for row in range(cache.cache_id * self.nr_cpus, (cache.cache_id + 1) * self.nr_cpus):
@@ -409,12 +419,16 @@ class Slub:
             for what, found_count, counted in facts:
                 if found_count != counted:
                     raise InternalError(
-                        f"Slub.verify: {cache.name}: {what} is {counted}, its lists hold {found_count}"
+                        f"Slub.verify: {cache.name}: {what} is {counted},"
+                        f" its lists hold {found_count}"
                     )
 
     def columns(self) -> list[tuple[str, object]]:
         """(name, value) of all state, for digests."""
-        found: list[tuple[str, object]] = [("cpu_slab", self.cpu_slab), ("nr_partial", self.nr_partial)]
+        found: list[tuple[str, object]] = [
+            ("cpu_slab", self.cpu_slab),
+            ("nr_partial", self.nr_partial),
+        ]
         for cache in self.caches:
             found += cache.columns()
         return found
