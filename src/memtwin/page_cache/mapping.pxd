@@ -21,6 +21,9 @@ cdef class Mapping:
     cdef public long long dirty_end
     cdef public long long writeback_index
     cdef public int writably_mapped
+    cdef public long long block_base
+    cdef public long long mapped_end
+    cdef public set mapped_extra
     cpdef int grow_to(self, long long index)
     cpdef long long slot(self, long long index)
     cdef int _levels(self, long long index) noexcept
@@ -35,5 +38,8 @@ cdef class Mapping:
     cpdef long long next_miss(self, long long index, long long max_scan)
     cpdef long long prev_miss(self, long long index, long long max_scan)
     cpdef long long end_index(self)
+    cpdef int is_mapped(self, long long index)
+    cpdef int map_page(self, long long index)
+    cpdef int unmap_from(self, long long index)
     cpdef int note_dirty(self, long long index)
     cpdef int note_clean(self, long long index)

@@ -57,6 +57,9 @@ class Mapping:
         self.dirty_end = 0
         self.writeback_index = 0
         self.writably_mapped = 0
+        self.block_base = 0  # the device's block (in pages) of page 0: a file is taken as contiguous
+        self.mapped_end = 0  # pages below have blocks on the device
+        self.mapped_extra: set[int] = set()  # pages further on that have, too
 
     @cython.ccall
     def grow_to(self, index: cython.longlong) -> cython.int:
@@ -260,6 +263,35 @@ class Mapping:
         return (self.size_bytes + 4095) >> 12
 
     @cython.ccall
+    def is_mapped(self, index: cython.longlong) -> cython.int:
+        """1 when the page has blocks on the device; 0 is a hole or a delayed allocation."""
+        if index < self.mapped_end:
+            return 1
+        return 1 if self.mapped_extra and index in self.mapped_extra else 0
+
+    @cython.ccall
+    def map_page(self, index: cython.longlong) -> cython.int:
+        """Give the page blocks; 1 when it had none."""
+        if self.is_mapped(index):
+            return 0
+        if index != self.mapped_end:
+            self.mapped_extra.add(index)
+            return 1
+        self.mapped_end += 1
+        while self.mapped_extra and self.mapped_end in self.mapped_extra:
+            self.mapped_extra.remove(self.mapped_end)
+            self.mapped_end += 1
+        return 1
+
+    @cython.ccall
+    def unmap_from(self, index: cython.longlong) -> cython.int:
+        """Pages from `index` on lose their blocks (truncate); 0."""
+        if index < self.mapped_end:
+            self.mapped_end = index
+        self.mapped_extra = {page for page in self.mapped_extra if page < index}
+        return 0
+
+    @cython.ccall
     def note_dirty(self, index: cython.longlong) -> cython.int:
         """The page at `index` became dirty; 0."""
         if self.nr_dirty == 0:
@@ -284,7 +316,7 @@ class Mapping:
     def columns(self) -> list[tuple[str, object]]:
         """(name, value) of all state, for digests."""
         fields = ("id", "ino", "kind", "size_bytes", "height", "nr_pages", "nr_values", "nr_nodes")
-        dirty = ("nr_dirty", "dirty_start", "dirty_end", "writeback_index", "writably_mapped")
+        dirty = ("nr_dirty", "dirty_start", "dirty_end", "writeback_index", "mapped_end")
         found: list[tuple[str, object]] = [(name, getattr(self, name)) for name in (*fields, *dirty)]
         return [*found, *((column.name, getattr(self, column.name)) for column in COLUMNS)]
 

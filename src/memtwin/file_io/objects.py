@@ -1,0 +1,111 @@
+"""Owns the slab objects of files: which cache each kind comes from, how many are out.
+
+Imports slab, reclaim/slowpath, page_cache and page. Has never heard of inodes or blocks: it hands out
+objects and takes them back, those of vanished tree nodes and buffer heads included.
+"""
+
+from __future__ import annotations
+
+from memtwin.errors import require
+from memtwin.page_cache.buffer_head import BufferHeads
+from memtwin.page_cache.page_cache import PageCache
+from memtwin.reclaim.slowpath import Slowpath
+from memtwin.slab.slab_state import NEED_PAGE
+from memtwin.slab.slub import Slub
+from memtwin.units import NIL
+
+RADIX_NODE, BUFFER_HEAD, EXT4_INODE, DENTRY, LSM_INODE, JBD2_INODE, JOURNAL_HEAD, EXT4_ES, FILP = range(9)
+# kind -> caches to look for, in order: the kernel merges caches of one size, and the first name stays
+NAMES: tuple[tuple[str, ...], ...] = (
+    ("radix_tree_node",),
+    ("buffer_head",),
+    ("ext4_inode_cache",),
+    ("dentry",),
+    ("lsm_inode_cache",),
+    ("jbd2_inode", "vmap_area", "kmalloc-64"),  # struct jbd2_inode, 64 bytes, unreclaimable
+    ("jbd2_journal_head",),
+    ("ext4_extent_status",),
+    ("filp",),
+)
+NO_SLAB = NIL
+SHORT_OF_MEMORY = -2
+
+
+class Objects:
+    """Objects of the file rooms by kind."""
+
+    def __init__(
+        self, slub: Slub, slowpath: Slowpath, page_cache: PageCache, buffer_heads: BufferHeads
+    ) -> None:
+        self.slub = slub
+        self.slowpath = slowpath
+        self.page_cache = page_cache
+        self.buffer_heads = buffer_heads
+        self.nr = [0] * len(NAMES)  # objects of each kind that live
+        self._cache = [self._find(names) for names in NAMES]
+
+    def _find(self, names: tuple[str, ...]) -> int:
+        for name in names:
+            cache = int(self.slub.find(name))
+            if cache != NIL:
+                return cache
+        return NIL
+
+    def alloc_one(self, kind: int) -> int:
+        """An object of `kind`: pfn of its slab, NO_SLAB if the machine lacks the cache, or SHORT_OF_MEMORY."""
+        cache = self._cache[kind]
+        if cache == NIL:
+            self.nr[kind] += 1
+            return NO_SLAB
+        slab = int(self.slub.alloc_object(cache))
+        while slab == NEED_PAGE:
+            pfn = int(self.slowpath.alloc_page(self.slub.gfp_of(cache), self.slub.order_of(cache)))
+            if pfn < 0:
+                return SHORT_OF_MEMORY
+            self.slub.add_slab(cache, pfn)
+            slab = int(self.slub.alloc_object(cache))
+        self.nr[kind] += 1
+        return slab
+
+    def free_one(self, kind: int, slab: int) -> None:
+        """Give back an object of `kind` that lies in `slab` (NO_SLAB: of any)."""
+        require(self.nr[kind] > 0, "objects.free_one", f"no {NAMES[kind][0]} is out")
+        self.nr[kind] -= 1
+        if self._cache[kind] != NIL:
+            self.slub.free_object(self._cache[kind], slab)
+
+    def alloc(self, kind: int, nr: int) -> int:
+        """Take `nr` objects whose slabs nobody remembers: 0, or SHORT_OF_MEMORY (those taken stay taken)."""
+        for _ in range(nr):
+            if self.alloc_one(kind) == SHORT_OF_MEMORY:
+                return SHORT_OF_MEMORY
+        return 0
+
+    def free(self, kind: int, nr: int) -> None:
+        """Give back `nr` such objects."""
+        for _ in range(nr):
+            self.free_one(kind, NO_SLAB)
+
+    def settle(self) -> None:
+        """Give back the objects of tree nodes and buffer heads that vanished below."""
+        spare = int(self.page_cache.spare_nodes)
+        if spare:
+            self.page_cache.spare_nodes = 0
+            self.free(RADIX_NODE, spare)
+        spare = int(self.buffer_heads.spare)
+        if spare:
+            self.buffer_heads.spare = 0
+            self.free(BUFFER_HEAD, spare)
+
+    def columns(self) -> list[tuple[str, object]]:
+        """(name, value) of all state, for digests."""
+        return [("nr", list(self.nr))]
+
+    def verify(self) -> None:
+        """Live tree nodes and buffer heads equal those handed out, less those not yet given back."""
+        cache = self.page_cache
+        live = int(cache.nr_nodes) + int(cache.spare_nodes)
+        require(live == self.nr[RADIX_NODE], "objects.verify", f"{live} nodes, {self.nr[RADIX_NODE]} out")
+        heads = self.buffer_heads
+        live = int(heads.nr) + int(heads.spare)
+        require(live == self.nr[BUFFER_HEAD], "objects.verify", f"{live} heads, {self.nr[BUFFER_HEAD]} out")
