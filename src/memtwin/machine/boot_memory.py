@@ -94,8 +94,7 @@ def boot_memory(config: MachineConfig, tunables: Tunables) -> tuple[PageAlloc, B
 
 
 def _seed_pageset_bounds(config: MachineConfig, page_alloc: PageAlloc) -> None:
-    """Batch and bounds of the per-CPU lists as the texts show them: they date from early in booting,
-    when the zone managed fewer pages."""
+    """Batch and bounds of the per-CPU lists from the texts: they date from early in booting."""
     shown = parse_zoneinfo(config.start_texts.get(ZONEINFO_PATH, "")).zones
     pagesets = {(zone.node, zone.name): zone.pagesets for zone in shown}
     for zone in page_alloc.zones.populated():

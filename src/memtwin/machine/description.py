@@ -23,7 +23,7 @@ CONTENT_CLASSES = (
 THP_MODES = ("never", "madvise", "always")
 THP_DEFRAG_MODES = ("never", "madvise", "defer", "defer+madvise", "always")
 SWAP_KINDS = ("disk", "zram")
-ZRAM_ALGORITHMS = ("lzo-rle", "lzo", "lz4", "zstd")
+ZRAM_ALGORITHMS = ("lzo-rle", "lz4", "zstd")  # those whose sizes swap/zram.py knows
 KERNELS = {"6.1": 601, "6.12": 612}
 ARCHITECTURES = ("x86_64", "i686")
 

@@ -1,0 +1,170 @@
+"""Owns /proc/PID/* of a twin's process, from its address space.
+
+Imports address_space and the records. Knows of a task only what `TaskView` names. Times are in
+ticks of 10 ms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+from memtwin.address_space.mm import Mm
+from memtwin.address_space.vm_flags import (
+    MM_ANONPAGES,
+    MM_FILEPAGES,
+    MM_SHMEMPAGES,
+    MM_SWAPENTS,
+)
+from memtwin.address_space.vma_tree import VmaTree
+from memtwin.observe.layout import Layout
+from memtwin.observe.process_files import (
+    STATUS_FIELDS,
+    ProcessStat,
+    SmapsRollup,
+    Statm,
+    Status,
+    render_process_stat,
+    render_smaps_rollup,
+    render_statm,
+    render_status,
+)
+from memtwin.observe.twin_smaps import SmapsWalk
+from memtwin.units import PAGE_SHIFT, PAGE_SIZE, pages_to_kib
+
+TICK_NS = 10_000_000  # USER_HZ is 100: include/asm-generic/param.h, v6.12
+_RLIM_INFINITY = (1 << 64) - 1
+
+
+class TaskView(Protocol):
+    """What the texts need of a task; process.Task has all of it."""
+
+    pid: int
+    tgid: int
+    comm: str
+    min_flt: int
+    maj_flt: int
+    oom_score_adj: int
+
+
+@dataclass
+class ProcessView:
+    """A process as its texts show it; `mm` is None when it has no address space (a zombie)."""
+
+    task: TaskView
+    mm: Mm | None
+    parent_pid: int = 1
+    cpu_time_ns: int = 0
+    oom_score: int = 0
+    cgroup_path: str = "/"
+
+
+@dataclass
+class ProcessTexts:
+    """Answers for /proc/PID/NAME; `view_of` gives the process, or None when there is none."""
+
+    walk: SmapsWalk
+    layout: Layout
+    view_of: Callable[[int], ProcessView | None]
+
+    def text(self, pid: int, name: str) -> str | None:
+        """The text of file `name` of process `pid`, or None."""
+        view = self.view_of(pid)
+        if view is None:
+            return None
+        task, mm = view.task, view.mm
+        if name == "smaps_rollup":
+            return render_smaps_rollup(None if mm is None else self._rollup(mm))
+        if name == "status":
+            return render_status(status_record(task, mm, self.layout, view.parent_pid))
+        if name == "statm":
+            return render_statm(statm_record(mm))
+        if name == "stat":
+            return render_process_stat(stat_record(task, mm, view.parent_pid, view.cpu_time_ns))
+        return {
+            "oom_score": f"{view.oom_score}\n",
+            "oom_score_adj": f"{task.oom_score_adj}\n",
+            "cgroup": f"0::{view.cgroup_path}\n",
+        }.get(name)
+
+    def _rollup(self, mm: Mm) -> SmapsRollup | None:
+        tree = cast(VmaTree, mm.tree)
+        return self.walk.rollup(mm, list(tree.vmas), self.layout)
+
+
+def _text_pages(mm: Mm) -> int:
+    """Pages of the program's text (fs/proc/task_mmu.c task_statm(), v6.12)."""
+    return (-(-mm.end_code // PAGE_SIZE)) - (mm.start_code >> PAGE_SHIFT)
+
+
+def statm_record(mm: Mm | None) -> Statm:
+    """The process's statm; all 0 without an address space (task_mmu.c task_statm(), v6.12)."""
+    if mm is None:
+        return Statm(0, 0, 0, 0, 0, 0, 0)
+    # 6.12 sums what CPUs have not folded (get_mm_counter_sum()), 6.1 does not (get_mm_counter())
+    shared = int(mm.shown_counter(MM_FILEPAGES)) + int(mm.shown_counter(MM_SHMEMPAGES))
+    resident = shared + int(mm.shown_counter(MM_ANONPAGES))
+    data = int(mm.data_vm) + int(mm.stack_vm)
+    return Statm(int(mm.total_vm), resident, shared, _text_pages(mm), 0, data, 0)
+
+
+def status_record(task: TaskView, mm: Mm | None, layout: Layout, parent_pid: int) -> Status:
+    """The process's status (fs/proc/array.c proc_pid_status(), task_mmu.c task_mem(), v6.12)."""
+    lines = dict(layout.status)
+    numbers = dict.fromkeys(("Tgid", "NStgid"), task.tgid)
+    numbers.update(dict.fromkeys(("Pid", "NSpid", "NSpgid"), task.pid))
+    lines.update({name: str(n) for name, n in numbers.items() if name in lines})
+    lines["Name"], lines["PPid"] = task.comm, str(parent_pid)
+    record = Status(name=task.comm, pid=task.pid, ppid=parent_pid, threads=1, lines=lines)
+    if mm is None:
+        record.lines = {name: v for name, v in lines.items() if name not in STATUS_FIELDS}
+        return record
+    for name, kib in memory_figures(mm).items():
+        setattr(record, STATUS_FIELDS[name], kib)
+    return record
+
+
+def memory_figures(mm: Mm) -> dict[str, int]:
+    """name -> KiB of the memory lines of status (fs/proc/task_mmu.c task_mem(), v6.12)."""
+    anon, file = int(mm.shown_counter(MM_ANONPAGES)), int(mm.shown_counter(MM_FILEPAGES))
+    shmem, swap = int(mm.shown_counter(MM_SHMEMPAGES)), int(mm.shown_counter(MM_SWAPENTS))
+    rss = anon + file + shmem
+    text = min(_text_pages(mm), int(mm.exec_vm))
+    pages = {
+        "VmPeak": max(int(mm.hiwater_vm), int(mm.total_vm)),
+        "VmSize": int(mm.total_vm),
+        "VmLck": int(mm.locked_vm),
+        "VmPin": 0,
+        "VmHWM": max(int(mm.hiwater_rss), rss),
+        "VmRSS": rss,
+        "RssAnon": anon,
+        "RssFile": file,
+        "RssShmem": shmem,
+        "VmData": int(mm.data_vm),
+        "VmStk": int(mm.stack_vm),
+        "VmExe": text,
+        "VmLib": int(mm.exec_vm) - text,
+        "VmSwap": swap,
+        "HugetlbPages": 0,
+    }
+    figures = {name: pages_to_kib(figure) for name, figure in pages.items()}
+    return {**figures, "VmPTE": int(mm.pgtables_bytes) >> 10}
+
+
+def stat_record(task: TaskView, mm: Mm | None, parent_pid: int, cpu_time_ns: int) -> ProcessStat:
+    """The process's stat: fields from ppid on (fs/proc/array.c do_task_stat(), v6.12)."""
+    fields = [0] * 49
+    fields[0] = parent_pid
+    fields[3], fields[4] = 0, -1  # no terminal
+    fields[6], fields[8] = int(task.min_flt), int(task.maj_flt)
+    fields[10] = cpu_time_ns // TICK_NS
+    fields[14], fields[16] = 20, 1  # priority of nice 0; threads
+    fields[21] = _RLIM_INFINITY
+    fields[34] = 17  # SIGCHLD at exit
+    if mm is not None:
+        rss = sum(int(mm.counter(kind)) for kind in (MM_FILEPAGES, MM_ANONPAGES, MM_SHMEMPAGES))
+        fields[19], fields[20] = int(mm.total_vm) * PAGE_SIZE, rss
+        fields[22], fields[23], fields[24] = mm.start_code, mm.end_code, mm.start_stack
+        fields[41], fields[42], fields[43] = mm.start_data, mm.end_data, mm.start_brk
+    return ProcessStat(task.pid, task.comm, "S", fields)
