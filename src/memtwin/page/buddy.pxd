@@ -6,7 +6,6 @@ cdef long long FREE_MT_MASK
 cdef int FREE_MT_SHIFT
 cdef int MAX_ORDER
 cdef int MIGRATE_CMA
-cdef int MIGRATE_HIGHATOMIC
 cdef int MIGRATE_ISOLATE
 cdef int MIGRATE_MOVABLE
 cdef int MIGRATE_PCPTYPES
@@ -28,6 +27,7 @@ cdef class Buddy:
     cdef public int kernel
     cdef public int[::1] nr_free
     cdef public int[::1] nr_free_type
+    cdef public int run_pages
     cdef public int first_head
     cdef void account_freepages(self, Zone zone, long long nr_pages, int migratetype) noexcept
     cdef void add_to_free_list(self, int zone_id, int pfn, int order, int migratetype, int where) noexcept
@@ -39,6 +39,7 @@ cdef class Buddy:
     cdef int expand(self, int zone_id, int pfn, int low, int high, int migratetype) noexcept
     cdef void take_block(self, Zone zone, int pfn, int order, int migratetype) noexcept
     cdef int rmqueue_smallest(self, Zone zone, int order, int migratetype) noexcept
+    cdef int take_run(self, Zone zone, int count, int migratetype) noexcept
     cdef int is_buddy(self, int zone_id, int buddy_pfn, int order) noexcept
     cdef void free_one_page(self, Zone zone, int pfn, int order, int migratetype, int fpi_flags) noexcept
     cdef void change_pageblock_range(self, int pfn, int order, int migratetype) noexcept

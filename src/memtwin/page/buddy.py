@@ -22,7 +22,6 @@ from memtwin.page.flags import (
     FREE_MT_SHIFT,
     MAX_ORDER,
     MIGRATE_CMA,
-    MIGRATE_HIGHATOMIC,
     MIGRATE_ISOLATE,
     MIGRATE_MOVABLE,
     MIGRATE_PCPTYPES,
@@ -58,6 +57,7 @@ class Buddy:
         self.kernel = kernel
         self.nr_free = zeros(zones.nr_zones * NR_PAGE_ORDERS, "i4")
         self.nr_free_type = zeros(zones.nr_zones * NR_PAGE_ORDERS * MIGRATE_TYPES, "i4")
+        self.run_pages = 0  # frames that take_run() took last
         self.first_head = mem_map.nr_frames + mem_map.nr_heads
         for _ in range(zones.nr_zones * NR_PAGE_ORDERS * MIGRATE_TYPES):
             mem_map.new_head()
@@ -73,9 +73,11 @@ class Buddy:
         if migratetype == MIGRATE_ISOLATE:
             return
         self.vmstat.zone_stat[zone.stat_base + NR_FREE_PAGES] += nr_pages
+        if migratetype < MIGRATE_PCPTYPES:
+            return
         if migratetype == MIGRATE_CMA:
             self.vmstat.zone_stat[zone.stat_base + NR_FREE_CMA] += nr_pages
-        elif migratetype == MIGRATE_HIGHATOMIC:
+        else:
             zone.nr_free_highatomic += nr_pages
 
     @cython.cfunc
@@ -94,10 +96,20 @@ class Buddy:
         free_mt: cython.longlong = migratetype
         self.mem_map.flags[pfn] = PG_BUDDY | (free_mt << FREE_MT_SHIFT)
         self.mem_map.order[pfn] = order
+        head: cython.int = self.first_head + row
+        other: cython.int
         if where == TAIL_ADD:
-            self.mem_map.list_add_tail(self.first_head + row, pfn)
+            other = self.mem_map.lru_prev[head]
+            self.mem_map.lru_prev[pfn] = other
+            self.mem_map.lru_next[pfn] = head
+            self.mem_map.lru_next[other] = pfn
+            self.mem_map.lru_prev[head] = pfn
         else:
-            self.mem_map.list_add(self.first_head + row, pfn)
+            other = self.mem_map.lru_next[head]
+            self.mem_map.lru_next[pfn] = other
+            self.mem_map.lru_prev[pfn] = head
+            self.mem_map.lru_prev[other] = pfn
+            self.mem_map.lru_next[head] = pfn
         self.nr_free[area] += 1
         self.nr_free_type[row] += 1
 
@@ -108,7 +120,10 @@ class Buddy:
         order: cython.int = self.mem_map.order[pfn]
         migratetype: cython.int = (self.mem_map.flags[pfn] & FREE_MT_MASK) >> FREE_MT_SHIFT
         area: cython.int = zone_id * NR_PAGE_ORDERS + order
-        self.mem_map.list_del(pfn)
+        after: cython.int = self.mem_map.lru_next[pfn]
+        before: cython.int = self.mem_map.lru_prev[pfn]
+        self.mem_map.lru_next[before] = after
+        self.mem_map.lru_prev[after] = before
         self.mem_map.flags[pfn] = 0
         self.mem_map.order[pfn] = 0
         self.nr_free[area] -= 1
@@ -233,6 +248,36 @@ class Buddy:
 
     @cython.cfunc
     @cython.exceptval(check=False)
+    def take_run(self, zone: Zone, count: cython.int, migratetype: cython.int) -> cython.int:
+        """Take up to `count` adjoining frames as that many order-0 requests would; the first, or -1.
+
+        How many is left in `run_pages`: taking frames one by one empties the smallest block from its
+        first frame on before another block is touched.
+        """
+        # mm/page_alloc.c rmqueue_bulk() of order 0, v6.12
+        order: cython.int
+        pfn: cython.int = -1
+        for order in range(MAX_ORDER + 1):
+            pfn = self.first_free(zone, order, migratetype)
+            if pfn >= 0:
+                break
+        if pfn < 0:
+            return -1
+        order = self.mem_map.order[pfn]
+        self.del_page_from_free_list(zone.zone_id, pfn)
+        self.run_pages = min(count, 1 << order)
+        self.account_freepages(zone, -self.run_pages, migratetype)
+        at: cython.int = self.run_pages
+        low: cython.int = 0
+        while at < 1 << order:  # what is left, in aligned blocks
+            while not at & (1 << low):
+                low += 1
+            self.add_to_free_list(zone.zone_id, pfn + at, low, migratetype, HEAD_ADD)
+            at += 1 << low
+        return pfn
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
     def is_buddy(self, zone_id: cython.int, buddy_pfn: cython.int, order: cython.int) -> cython.int:
         """1 when a free block of `order` in this zone begins at `buddy_pfn`."""
         # mm/internal.h page_is_buddy(), v6.12
@@ -242,6 +287,8 @@ class Buddy:
             return 0
         if self.mem_map.order[buddy_pfn] != order:
             return 0
+        if self.zones.zone_of_block[buddy_pfn >> PAGEBLOCK_SHIFT] == zone_id:
+            return 1
         return self.zones.zone_of(buddy_pfn) == zone_id
 
     @cython.cfunc

@@ -130,6 +130,8 @@ class PerCpuPages:
         pfn: cython.int
         free_mt: cython.longlong
         self.mobility.begin_bulk()
+        if order == 0 and self.zone.cma_pages == 0:
+            count = self._refill_runs(count, head, migratetype)
         while count > 0:
             count -= 1
             pfn = self.mobility.rmqueue(self.zone, order, migratetype, alloc_flags)
@@ -142,6 +144,34 @@ class PerCpuPages:
             self.mem_map.order[pfn] = order
             self.mem_map.list_add_tail(head, pfn)
             self.count += 1 << order
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def _refill_runs(
+        self, count: cython.int, head: cython.int, migratetype: cython.int
+    ) -> cython.int:
+        # the same frames in the same order as one by one, but a block at a time; frames still missing
+        pfn: cython.int
+        end_pfn: cython.int
+        last: cython.int = self.mem_map.lru_prev[head]
+        word: cython.longlong = migratetype
+        word = PG_PCP | (word << FREE_MT_SHIFT)
+        while count > 0:
+            pfn = self.buddy.take_run(self.zone, count, migratetype)
+            if pfn < 0:
+                break
+            count -= self.buddy.run_pages
+            self.count += self.buddy.run_pages
+            end_pfn = pfn + self.buddy.run_pages
+            while pfn < end_pfn:
+                self.mem_map.flags[pfn] = word
+                self.mem_map.lru_next[last] = pfn
+                self.mem_map.lru_prev[pfn] = last
+                last = pfn
+                pfn += 1
+        self.mem_map.lru_next[last] = head
+        self.mem_map.lru_prev[head] = last
+        return count
 
     @cython.cfunc
     @cython.exceptval(check=False)
@@ -261,6 +291,7 @@ class PerCpuPages:
         order: cython.int
         head: cython.int
         pfn: cython.int
+        before: cython.int
         migratetype: cython.int
         count = min(count, self.count)
         pindex -= 1
@@ -272,15 +303,18 @@ class PerCpuPages:
             order = PAGEBLOCK_ORDER
             if pindex < NR_LOWORDER_PCP_LISTS:
                 order = pindex // MIGRATE_PCPTYPES
-            while count > 0 and self.mem_map.lru_prev[head] != head:
-                pfn = self.mem_map.lru_prev[head]
-                self.mem_map.list_del(pfn)
+            pfn = self.mem_map.lru_prev[head]
+            while count > 0 and pfn != head:
+                before = self.mem_map.lru_prev[pfn]
                 count -= 1 << order
                 self.count -= 1 << order
                 migratetype = self.buddy.zones.block_type[pfn >> PAGEBLOCK_SHIFT]
                 if self.kernel < 612 and migratetype != MIGRATE_ISOLATE:
                     migratetype = (self.mem_map.flags[pfn] & FREE_MT_MASK) >> FREE_MT_SHIFT
                 self.buddy.free_one_page(self.zone, pfn, order, migratetype, FPI_NONE)
+                pfn = before
+            self.mem_map.lru_prev[head] = pfn  # cut the tail off
+            self.mem_map.lru_next[pfn] = head
 
     @cython.ccall
     def drain(self) -> cython.int:
