@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from memtwin.record import RecordSummary, Trace, record
 
+sys.path.insert(0, str(Path(__file__).parent))  # record_programs
 Compile = Callable[[str], Path]
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from memtwin.errors import UserError
 from memtwin.record import schema
 from memtwin.record.host import measure_native
+from memtwin.record.lackey import record_lackey
 from memtwin.record.part import PartReader
 from memtwin.record.program import Program, find_program
 from memtwin.record.qemu import emulator_for, record_qemu
@@ -58,8 +59,8 @@ class RecordSummary:
         counts, lines = self.metadata.counts, []
         if counts.children_missing:
             lines.append(
-                f"{counts.children_missing} of {counts.processes} processes executed a program "
-                "that could not be followed: its memory is missing"
+                f"{counts.children_missing} child processes could not be followed: "
+                "their memory is missing"
             )
         if counts.still_running:
             lines.append(f"{counts.still_running} processes had not ended: their rest is missing")
@@ -163,7 +164,9 @@ def _run(method: Method, job: _Job) -> RunResult:
         return record_qemu(
             job.program, job.command, job.part, job.window_refs, job.progress, job.cpu_model
         )
-    raise UserError(f"{method.value}: not built yet, allowed is qemu")
+    if method is Method.LACKEY:
+        return record_lackey(job.program, job.command, job.part, job.window_refs, job.progress)
+    raise UserError(f"{method.value}: not built yet, allowed are qemu and lackey")
 
 
 def _convert(part: Path, out: Path, result: RunResult, native_cpu_ns: int) -> schema.TraceMetadata:
@@ -173,6 +176,7 @@ def _convert(part: Path, out: Path, result: RunResult, native_cpu_ns: int) -> sc
         metadata.wall_ns, metadata.cpu_ns = result.wall_ns, result.cpu_ns
         metadata.native_cpu_ns = native_cpu_ns
         metadata.exit_status = result.exit_status
+        metadata.counts.children_missing += result.children_missing
         if os.WIFSIGNALED(result.wait_status) and os.WTERMSIG(result.wait_status) == signal.SIGILL:
             metadata.notes.append(
                 "the program met an instruction that the emulated processor doesn't know; "

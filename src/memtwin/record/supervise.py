@@ -29,6 +29,7 @@ class RunResult:
     cpu_ns: int
     usage: resource.struct_rusage
     signals: list[int] = field(default_factory=list)  # those the recorder got meanwhile
+    children_missing: int = 0  # that the recorder did not follow and knows of
 
     @property
     def exit_status(self) -> int:
