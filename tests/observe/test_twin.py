@@ -10,7 +10,7 @@ from starts import NAMES, recorded, start_texts
 from memtwin.machine.boot_memory import boot_memory, boot_tunables
 from memtwin.machine.config import config_from_case, load_machine
 from memtwin.memcg.table import MemcgTable
-from memtwin.observe.swaps import parse_swaps
+from memtwin.observe.swaps import ZramMmStat, parse_swaps
 from memtwin.observe.twin import Pages, TwinRooms, TwinTexts
 from memtwin.page.gfp import GFP_HIGHUSER_MOVABLE
 from memtwin.page.vmstat_items import NR_ACTIVE_FILE, PGFAULT
@@ -143,3 +143,17 @@ def test_a_large_server_answers_without_a_seed() -> None:
     assert zoneinfo.count("    cpu: 31") == 4  # DMA, DMA32, and a Normal on each node
     assert figure(texts.read("/proc/meminfo") or "", "MemTotal:") > 60 << 20
     assert (texts.read("/proc/pagetypeinfo") or "").count("Page block order: 9") == 2
+
+
+def test_zram_shows_what_the_twin_stored_beside_the_header_page() -> None:
+    rooms, _ = seeded("6.1")
+    stored = ZramMmStat(0, 0, 0, 0, 0, 0, 0, 0, 0)
+    rooms.zrams = lambda: {"zram0": stored}
+    path = "/sys/block/zram0/mm_stat"
+    start = "    4096       52     4096        0     4096        0        0        0        0\n"
+    texts = TwinTexts(rooms, {path: start})
+    assert texts.read(path) == start
+    stored.orig_data_bytes, stored.same_pages = 8192, 1
+    assert texts.read(path) == (
+        "   12288       52     4096        0     4096        1        0        0        0\n"
+    )

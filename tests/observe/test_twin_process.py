@@ -191,9 +191,12 @@ class Task:
     pid: int = 78
     tgid: int = 78
     comm: str = "init"
-    min_flt: int = 2179
-    maj_flt: int = 3
+    ppid: int = 1
     oom_score_adj: int = 0
+    mm: Mm | None = None
+
+    def faults(self) -> tuple[int, int]:
+        return 2179, 3
 
 
 def filled_mm() -> Mm:
@@ -215,7 +218,7 @@ def test_status_names_the_memory_of_the_process() -> None:
 
 @pytest.mark.parametrize("name", ["6.1", "6.12"])
 def test_status_has_the_kernel_s_lines_in_its_order(name: str) -> None:
-    text = render_status(status_record(Task(), filled_mm(), load_layout(name), 1))
+    text = render_status(status_record(Task(mm=filled_mm()), load_layout(name)))
     real = recorded(name)["more"]["/proc/PID/status"]
     assert [line.split(":")[0] for line in text.splitlines()] == [
         line.split(":")[0] for line in real.splitlines()
@@ -225,7 +228,7 @@ def test_status_has_the_kernel_s_lines_in_its_order(name: str) -> None:
 
 
 def test_a_kernel_thread_has_no_memory_lines() -> None:
-    text = render_status(status_record(Task(), None, load_layout("6.1"), 0))
+    text = render_status(status_record(Task(), load_layout("6.1")))
     assert "VmRSS" not in text
     assert statm_record(None).size_pages == 0
 
@@ -235,7 +238,7 @@ def test_statm_and_stat_agree_with_status() -> None:
     statm = statm_record(mm)
     assert (statm.size_pages, statm.resident_pages, statm.shared_pages) == (500, 130, 30)
     assert (statm.text_pages, statm.data_pages) == (126, 93)
-    stat = stat_record(Task(), mm, 1, 30_000_000)
+    stat = stat_record(Task(mm=mm), 30_000_000)
     assert (stat.min_flt, stat.maj_flt, stat.utime_ticks) == (2179, 3, 3)
     assert (stat.vsize_bytes, stat.rss_pages) == (500 * 4096, 130)
     real = recorded("6.1")["more"]["/proc/PID/stat"]
@@ -248,7 +251,7 @@ def test_every_file_of_a_process_is_answered_and_a_stranger_s_is_not() -> None:
     tree.insert(VMA(built.mm, FIRST_VPN, FIRST_VPN + 4, VM_READ | VM_WRITE, VMA_ANON))
     built.mm.tree = tree
     walk = SmapsWalk(built.tables, built.page_alloc.mem_map, lambda _: 1)
-    view = ProcessView(Task(oom_score_adj=-500), built.mm, oom_score=516, cgroup_path="/g")
+    view = ProcessView(Task(oom_score_adj=-500, mm=built.mm), oom_score=516, cgroup_path="/g")
     texts = ProcessTexts(walk, load_layout("6.1"), {78: view}.get)
     rollup = texts.text(78, "smaps_rollup") or ""
     assert rollup.startswith("00400000-00404000 ---p 00000000 00:00 0 ")

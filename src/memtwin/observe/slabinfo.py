@@ -10,12 +10,13 @@ import msgspec
 from memtwin.observe.scan import no_match, whole
 
 PATH = "/proc/slabinfo"
+# mm/slab_common.c print_slabinfo_header(), v6.12
 _HEADER = (
     "slabinfo - version: 2.1\n"
     "# name            <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab>"
     " : tunables <limit> <batchcount> <sharedfactor>"
     " : slabdata <active_slabs> <num_slabs> <sharedavail>\n"
-)  # mm/slab_common.c print_slabinfo_header(), v6.12
+)
 
 
 class SlabRow(msgspec.Struct):

@@ -13,6 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import zip_longest
+
+import msgspec
 
 from memtwin.memcg.table import MemcgTable
 from memtwin.observe import fragments, system
@@ -26,7 +29,7 @@ from memtwin.observe.layout import Layout, load_layout
 from memtwin.observe.meminfo import FIELDS, meminfo_of, parse_meminfo, render_meminfo
 from memtwin.observe.scan import parse_flat, render_flat
 from memtwin.observe.slabinfo import SlabRow, parse_slabinfo, render_slabinfo
-from memtwin.observe.swaps import SwapRow, ZramMmStat, render_mm_stat, render_swaps
+from memtwin.observe.swaps import SwapRow, ZramMmStat, parse_mm_stat, render_mm_stat, render_swaps
 from memtwin.observe.twin_memcg import cgroup_text
 from memtwin.observe.twin_zones import (
     HUGE_PAGES,
@@ -83,7 +86,7 @@ class TwinRooms:
     pages: Callable[[], Pages] = Pages
     slabs: Callable[[], list[SlabRow]] = _no_rows
     swaps: Callable[[], list[SwapRow]] = _no_swaps
-    zram: Mapping[str, Callable[[], ZramMmStat]] = field(default_factory=dict)  # "zram0" -> figures
+    zrams: Callable[[], Mapping[str, ZramMmStat]] = dict  # "zram0" -> figures
     pressure: Mapping[str, Callable[[], system.Pressure]] = field(default_factory=dict)  # "memory"
     process_text: Callable[[int, str], str | None] = lambda pid, name: None
     kswapd_failures: Callable[[int], int] = lambda node: 0
@@ -101,6 +104,7 @@ class TwinTexts:
         self._meminfo_offset: dict[str, int] = {}
         self._zone_offset: dict[tuple[int, str, str], int] = {}
         self._slab_offset: dict[str, tuple[int, ...]] = {}
+        self._zram_offset: dict[str, tuple[int, ...]] = {}
         if self.start:
             self._measure_offsets()
 
@@ -130,12 +134,9 @@ class TwinTexts:
             return system.render_pressure(self.rooms.pressure[parts[-1]]())
         if len(parts) == 3 and parts[0] == "proc" and parts[1].isdigit():
             return self.rooms.process_text(int(parts[1]), parts[2])
-        if (
-            path.startswith("/sys/block/")
-            and parts[-1] == "mm_stat"
-            and parts[2] in self.rooms.zram
-        ):
-            return render_mm_stat(self.rooms.zram[parts[2]]())
+        if path.startswith("/sys/block/") and parts[-1] == "mm_stat":
+            stat = self.rooms.zrams().get(parts[2])
+            return self.start.get(path) if stat is None else render_mm_stat(self._zram(path, stat))
         if path.startswith(self.rooms.cgroup_root + "/"):
             return self._cgroup(path.removeprefix(self.rooms.cgroup_root + "/"))
         return self.start.get(path)
@@ -308,6 +309,8 @@ class TwinTexts:
             self._measure_zones()
         if "/proc/slabinfo" in self.start:
             self._measure_slabs()
+        for name, stat in self.rooms.zrams().items():
+            self._measure_zram(f"/sys/block/{name}/mm_stat", stat)
 
     def _measure_zones(self) -> None:
         now = {(zone.node, zone.name): zone for zone in self._zoneinfo_now()}
@@ -334,6 +337,17 @@ class TwinTexts:
                     row.num_slabs - live.num_slabs,
                 )
 
+    def _measure_zram(self, path: str, stat: ZramMmStat) -> None:
+        """mkswap wrote the header page before the twin began."""
+        if path in self.start:
+            before, now = _figures(parse_mm_stat(self.start[path])), _figures(stat)
+            self._zram_offset[path] = tuple(b - n for b, n in zip(before, now, strict=False))
+
+    def _zram(self, path: str, stat: ZramMmStat) -> ZramMmStat:
+        offset = self._zram_offset.get(path, ())
+        figures = _figures(stat)
+        return ZramMmStat(*(n + o for n, o in zip_longest(figures, offset, fillvalue=0)))
+
     def _shifted(self, row: SlabRow) -> SlabRow:
         active, num, active_slabs, slabs = self._slab_offset.get(row.name, (0, 0, 0, 0))
         row.active_objs += active
@@ -341,3 +355,7 @@ class TwinTexts:
         row.active_slabs += active_slabs
         row.num_slabs += slabs
         return row
+
+
+def _figures(stat: ZramMmStat) -> list[int]:
+    return [int(figure or 0) for figure in msgspec.structs.astuple(stat)]

@@ -42,19 +42,21 @@ class TaskView(Protocol):
 
     pid: int
     tgid: int
+    ppid: int
     comm: str
-    min_flt: int
-    maj_flt: int
     oom_score_adj: int
+    mm: Mm | None  # None: it has exited
+
+    def faults(self) -> tuple[int, int]:
+        """(minor, major) faults since it began."""
+        ...
 
 
 @dataclass
 class ProcessView:
-    """A process as its texts show it; `mm` is None when it has no address space (a zombie)."""
+    """A process as its texts show it."""
 
     task: TaskView
-    mm: Mm | None
-    parent_pid: int = 1
     cpu_time_ns: int = 0
     oom_score: int = 0
     cgroup_path: str = "/"
@@ -73,15 +75,15 @@ class ProcessTexts:
         view = self.view_of(pid)
         if view is None:
             return None
-        task, mm = view.task, view.mm
+        task, mm = view.task, view.task.mm
         if name == "smaps_rollup":
             return render_smaps_rollup(None if mm is None else self._rollup(mm))
         if name == "status":
-            return render_status(status_record(task, mm, self.layout, view.parent_pid))
+            return render_status(status_record(task, self.layout))
         if name == "statm":
             return render_statm(statm_record(mm))
         if name == "stat":
-            return render_process_stat(stat_record(task, mm, view.parent_pid, view.cpu_time_ns))
+            return render_process_stat(stat_record(task, view.cpu_time_ns))
         return {
             "oom_score": f"{view.oom_score}\n",
             "oom_score_adj": f"{task.oom_score_adj}\n",
@@ -109,18 +111,18 @@ def statm_record(mm: Mm | None) -> Statm:
     return Statm(int(mm.total_vm), resident, shared, _text_pages(mm), 0, data, 0)
 
 
-def status_record(task: TaskView, mm: Mm | None, layout: Layout, parent_pid: int) -> Status:
+def status_record(task: TaskView, layout: Layout) -> Status:
     """The process's status (fs/proc/array.c proc_pid_status(), task_mmu.c task_mem(), v6.12)."""
     lines = dict(layout.status)
     numbers = dict.fromkeys(("Tgid", "NStgid"), task.tgid)
     numbers.update(dict.fromkeys(("Pid", "NSpid", "NSpgid"), task.pid))
     lines.update({name: str(n) for name, n in numbers.items() if name in lines})
-    lines["Name"], lines["PPid"] = task.comm, str(parent_pid)
-    record = Status(name=task.comm, pid=task.pid, ppid=parent_pid, threads=1, lines=lines)
-    if mm is None:
+    lines["Name"], lines["PPid"] = task.comm, str(task.ppid)
+    record = Status(name=task.comm, pid=task.pid, ppid=task.ppid, threads=1, lines=lines)
+    if task.mm is None:
         record.lines = {name: v for name, v in lines.items() if name not in STATUS_FIELDS}
         return record
-    for name, kib in memory_figures(mm).items():
+    for name, kib in memory_figures(task.mm).items():
         setattr(record, STATUS_FIELDS[name], kib)
     return record
 
@@ -152,12 +154,13 @@ def memory_figures(mm: Mm) -> dict[str, int]:
     return {**figures, "VmPTE": int(mm.pgtables_bytes) >> 10}
 
 
-def stat_record(task: TaskView, mm: Mm | None, parent_pid: int, cpu_time_ns: int) -> ProcessStat:
+def stat_record(task: TaskView, cpu_time_ns: int) -> ProcessStat:
     """The process's stat: fields from ppid on (fs/proc/array.c do_task_stat(), v6.12)."""
     fields = [0] * 49
-    fields[0] = parent_pid
+    mm = task.mm
+    fields[0] = task.ppid
     fields[3], fields[4] = 0, -1  # no terminal
-    fields[6], fields[8] = int(task.min_flt), int(task.maj_flt)
+    fields[6], fields[8] = task.faults()
     fields[10] = cpu_time_ns // TICK_NS
     fields[14], fields[16] = 20, 1  # priority of nice 0; threads
     fields[21] = _RLIM_INFINITY

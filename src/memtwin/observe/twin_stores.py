@@ -53,7 +53,8 @@ def zram_mm_stat(zram: Zram) -> ZramMmStat:
         mem_limit_bytes=int(zram.mem_limit) * PAGE_SIZE,
         mem_used_max_bytes=int(zram.mem_used_max) * PAGE_SIZE,
         same_pages=int(zram.same_pages),
-        pages_compacted=0,  # DIFFERS: zspages are never compacted; mm_stat's seventh figure is 0
+        # DIFFERS: zspages are never compacted; the kernel's shrinker does; bends mm_stat's seventh
+        pages_compacted=0,
         huge_pages=int(zram.huge_pages),
         huge_pages_since=int(zram.huge_pages_since),
     )
