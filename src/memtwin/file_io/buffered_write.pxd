@@ -9,7 +9,6 @@ from memtwin.page_cache.buffer_head cimport BufferHeads
 from memtwin.page_cache.mapping cimport Mapping
 from memtwin.page_cache.page_cache cimport PageCache
 
-cdef int BUFFER_HEAD
 cdef long long PG_LOCKED
 cdef long long PG_PRIVATE
 cdef long long PG_UPTODATE

@@ -13,7 +13,7 @@ from memtwin.file_io.ext4 import Ext4
 from memtwin.file_io.filemap import Filemap
 from memtwin.file_io.flusher import Flusher
 from memtwin.file_io.inode import Inode
-from memtwin.file_io.objects import BUFFER_HEAD, Objects
+from memtwin.file_io.objects import Objects
 from memtwin.file_io.open_file import OpenFile
 from memtwin.file_io.throttle import Throttle
 from memtwin.hardware.clock import Clock
@@ -121,8 +121,7 @@ class BufferedWrite:
         self.mem.refcount[pfn] += 1
         self._prepare(mapping, index, pfn, start, stop)
         if not self.mem.flags[pfn] & PG_PRIVATE:
-            self.objects.alloc(BUFFER_HEAD, self.buffer_heads.blocks_per_page)
-            self.buffer_heads.attach(pfn)
+            self.objects.alloc_heads(pfn)
         if not mapping.is_mapped(index):
             self._delay(inode)
         self.mem.refcount[pfn] -= 1
@@ -174,8 +173,7 @@ class BufferedWrite:
         self.ext4.dirty_inode(inode)
         # folio_wait_stable() waits only for devices with checksums; none of ours has them
         if not self.mem.flags[pfn] & PG_PRIVATE:
-            self.objects.alloc(BUFFER_HEAD, self.buffer_heads.blocks_per_page)
-            self.buffer_heads.attach(pfn)
+            self.objects.alloc_heads(pfn)
         if not mapping.is_mapped(index):
             self._delay(inode)
         self._write_end(mapping, inode, pfn)

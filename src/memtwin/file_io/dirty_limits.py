@@ -149,6 +149,13 @@ class DirtyLimits:
             if not self._period_end:
                 self._period_end = now + VM_COMPLETIONS_PERIOD
 
+    def note_completion(self) -> None:
+        """A write has ended that is not counted in nr_written yet."""
+        self.age_completions()
+        self.completions = max(self.completions, 1)
+        if not self._period_end:
+            self._period_end = self.jiffies() + VM_COMPLETIONS_PERIOD
+
     def wb_thresh(self, thresh: int) -> int:
         """The device's share of `thresh`: none until it completed a write, then all of it."""
         # mm/page-writeback.c __wb_calc_thresh(), lib/flex_proportions.c fprop_fraction_percpu(), v6.1

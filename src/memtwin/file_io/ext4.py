@@ -89,6 +89,9 @@ class Ext4:
         self._freed_inos: list[list[int]] = [[] for _ in range(geometry.nr_groups)]
         self._cursor = [geometry.data_start(g) for g in range(geometry.nr_groups)]
         self.sampled_mount = False
+        # bitmaps that mke2fs wrote: those of groups that begin a flex group, where all metadata lies
+        starts = range(0, geometry.nr_groups, FLEX_BG)
+        self._bitmaps = {bitmap(g) for g in starts for bitmap in (geometry.block_bitmap, geometry.inode_bitmap)}
         root = Inode(ROOT_INO, "", ROOT_INO, True)
         root.dentry_count = 1  # the mount holds it
         cache.inodes[ROOT_INO] = root
@@ -154,9 +157,14 @@ class Ext4:
             last = self.geometry.group_of_block(min(first_block + nr_blocks, self.geometry.nr_blocks) - 1)
             self.journal.make_room(2 * (last - first + 1) + 2)
             for group in range(first, last + 1):
-                self.journal.change(self.geometry.block_bitmap(group))
+                self._change_bitmap(self.geometry.block_bitmap(group))
                 self.journal.change(self.geometry.descriptor_block(group))
         self.dirty_inode(inode)
+
+    def _change_bitmap(self, block: int) -> None:
+        """Change a bitmap; one of a group never used before is made, not read (EXT4_BG_BLOCK_UNINIT)."""
+        self.journal.change(block, FROM_DISK if block in self._bitmaps else NEW_BLOCK)
+        self._bitmaps.add(block)
 
     def _read_inode(self, inode: Inode) -> None:
         """Bring in the block of the inode's record, with readahead: __ext4_get_inode_loc(), v6.12."""
@@ -250,7 +258,7 @@ class Ext4:
         self.cache.inodes[ino] = inode
         group = self.geometry.group_of_inode(ino)
         self.journal.make_room(12)
-        self.journal.change(self.geometry.inode_bitmap(group))
+        self._change_bitmap(self.geometry.inode_bitmap(group))
         self.journal.change(self.geometry.descriptor_block(group))
         self.metadata.get_block(self.geometry.inode_block(ino), NEW_BLOCK)
         self.journal.change(self.geometry.inode_block(ino))
@@ -259,7 +267,7 @@ class Ext4:
             self.metadata.get_block(block, NEW_BLOCK)
             self.journal.change(block)
             self.directories[ino] = Directory(block)
-            self.journal.change(self.geometry.block_bitmap(self.geometry.group_of_block(block)))
+            self._change_bitmap(self.geometry.block_bitmap(self.geometry.group_of_block(block)))
         self._add_entry(directory, name)
         directory.children[name] = ino
         self.dirty_inode(directory)

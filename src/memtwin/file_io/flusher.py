@@ -14,8 +14,10 @@ from memtwin.file_io.dirty_limits import DIRTY_SCOPE, MIN_WRITEBACK_PAGES, Dirty
 from memtwin.file_io.ext4 import Ext4
 from memtwin.file_io.inode import Inode
 from memtwin.file_io.journal import SOMEONE_WAITS
+from memtwin.file_io.metadata import TASK_WAITS, THREAD_WAITS
 from memtwin.file_io.page_writer import EVERYTHING, SYNC_ALL, SYNC_NONE, PageWriter
 from memtwin.hardware.clock import Clock
+from memtwin.hardware.cost import CostTable
 from memtwin.page.tunables import Tunables
 from memtwin.page_cache.mapping import Mapping
 
@@ -27,9 +29,16 @@ class Flusher:
     """The one bdi_writeback of the machine's file device."""
 
     def __init__(
-        self, clock: Clock, tunables: Tunables, limits: DirtyLimits, writer: PageWriter, ext4: Ext4
+        self,
+        clock: Clock,
+        cost: CostTable,
+        tunables: Tunables,
+        limits: DirtyLimits,
+        writer: PageWriter,
+        ext4: Ext4,
     ) -> None:
         self.clock = clock
+        self.write_page_ns = int(cost.write_page_ns)
         self.tunables = tunables
         self.limits = limits
         self.writer = writer
@@ -55,7 +64,9 @@ class Flusher:
 
     def run(self, now_ns: int) -> None:
         """Do what is due at `now_ns`."""
+        self.metadata.reader = THREAD_WAITS
         self.journal.commit_if_due(now_ns)
+        self.metadata.reader = TASK_WAITS
         self.note_device()
         if 0 <= self.timer_ns <= now_ns:
             self.timer_ns = -1
@@ -126,15 +137,18 @@ class Flusher:
     def start_background(self) -> None:
         """wb_start_background_writeback(). MODEL: the woken thread runs at once."""
         if not self._running:
+            self.timer_ns = -1  # mod_delayed_work() moves a queued run to now
             self._workfn()
 
     def _workfn(self) -> None:
         """fs/fs-writeback.c wb_workfn(), v6.1."""
         self._running = True
+        self.metadata.reader = THREAD_WAITS
         self._check_old_data()
         if self.limits.over_bg_thresh():
             self._writeback(BACKGROUND, EVERYTHING)
         self._running = False
+        self.metadata.reader = TASK_WAITS
         if self.b_dirty or self.b_io or self.b_more_io:
             self._wakeup_delayed()
 
@@ -155,13 +169,19 @@ class Flusher:
         if reason == PERIODIC:
             before_ns = now_ns - self.tunables.dirty_expire_centisecs * CENTISECOND_NS
         queued = False
+        # MODEL: the thread's own time passes beside the running task's, a page's price for each page put in;
+        # a write that ends meanwhile gives the device its share of the limits
+        thread_ns = now_ns
         while nr_pages > 0:
+            if 0 <= self.folio_io.next_end_ns() <= thread_ns:
+                self.limits.note_completion()
             if reason == BACKGROUND and not self.limits.over_bg_thresh():
                 break
             if not self.b_io:
                 self._queue_io(before_ns)
                 queued = True
             progress, nr_pages = self._write_inodes(before_ns, nr_pages)
+            thread_ns += progress * self.write_page_ns
             if progress:
                 continue
             if self.tunables.kernel >= 612 and not queued:

@@ -6,7 +6,7 @@ fs/jbd2: running -> committing (descriptors, blocks, a commit block) -> on the c
 
 from __future__ import annotations
 
-from memtwin.file_io.metadata import NEW_BLOCK, Metadata
+from memtwin.file_io.metadata import FROM_DISK, NEW_BLOCK, Metadata
 from memtwin.file_io.objects import JOURNAL_HEAD, Objects
 from memtwin.hardware.clock import STALL_DIRTY, Clock
 from memtwin.page.vmstat_items import PGPGOUT
@@ -58,14 +58,17 @@ class Journal:
         # fs/jbd2/transaction.c jbd2_get_transaction(): round_jiffies_up(), to whole seconds since boot, v6.1
         self.commit_due_ns = -(-expires_ns // SECOND_NS) * SECOND_NS
 
-    def change(self, block: int) -> None:
-        """A handle changes metadata block `block`: jbd2_journal_dirty_metadata()."""
+    def change(self, block: int, content: int = FROM_DISK) -> None:
+        """A handle changes metadata block `block`: jbd2_journal_dirty_metadata().
+
+        `content` NEW_BLOCK: its contents are made, not read (a new block, an uninitialised bitmap).
+        """
         self.start()
         if block in self.running:
             return
         if not any(block in blocks for blocks in self.checkpoints):
             self.objects.alloc(JOURNAL_HEAD, 1)
-        self.metadata.set_running(block)
+        self.metadata.set_running(block, content)
         self.running[block] = None
 
     def make_room(self, nr_blocks: int) -> None:

@@ -15,13 +15,14 @@ from memtwin.errors import require
 from memtwin.file_io.cache_pages import CachePages
 from memtwin.file_io.dirty import Dirty
 from memtwin.file_io.geometry import Ext4Geometry
-from memtwin.file_io.objects import BUFFER_HEAD, Objects
+from memtwin.file_io.objects import Objects
 from memtwin.hardware.clock import STALL_FILE_READ
-from memtwin.page.flags import PG_DIRTY, PG_LOCKED, PG_META, PG_UPTODATE
+from memtwin.page.flags import PG_DIRTY, PG_LOCKED, PG_META, PG_PRIVATE, PG_UPTODATE
 from memtwin.page.gfp import GFP_FS, GFP_KERNEL, GFP_MOVABLE_BIT, GFP_NOFAIL
 from memtwin.page.vmstat_items import PGPGIN, PGPGOUT
 from memtwin.page_cache.buffer_head import CHECKPOINT, DIRTY, HELD, READ, RUNNING, BufferHeads
 from memtwin.page_cache.mapping import BLOCK_DEVICE, Mapping
+from memtwin.reclaim.constants import IO_READ
 from memtwin.reclaim.folio_io import FolioIo
 from memtwin.units import NIL
 
@@ -29,6 +30,7 @@ from memtwin.units import NIL
 GFP_BUFFERS = (GFP_KERNEL & ~GFP_FS) | GFP_MOVABLE_BIT | GFP_NOFAIL
 BH_LRU_SIZE = 16  # fs/buffer.c, v6.12
 FROM_DISK, NEW_BLOCK = range(2)
+TASK_WAITS, THREAD_WAITS = range(2)  # who waits for a block: the running task, or a kernel thread beside it
 
 
 class Metadata:
@@ -59,6 +61,7 @@ class Metadata:
         self.mapping: Mapping = self.page_cache.mapping(self.mapping_id)
         self.mapping.mapped_end = self.mapping.end_index()
         self.block_kib = geometry.block_bytes // 1024
+        self.reader = TASK_WAITS
         self._bh_lru: OrderedDict[int, None] = OrderedDict()  # blocks held, oldest first
 
     def place(self, block: int) -> tuple[int, int]:
@@ -97,8 +100,8 @@ class Metadata:
             require(pfn >= 0, "metadata.get_block", f"no frame for block {block} (GFP_NOFAIL)")
             # a page of buffers is unlocked at once and never wholly uptodate by itself
             self.mem.flags[pfn] = (self.mem.flags[pfn] | PG_META | PG_UPTODATE) & ~PG_LOCKED
-        if self.buffer_heads.attach(pfn):
-            self.objects.alloc(BUFFER_HEAD, self.geometry.blocks_per_page)
+        if not self.mem.flags[pfn] & PG_PRIVATE:
+            self.objects.alloc_heads(pfn)
         return pfn
 
     def _count(self, event: int) -> None:
@@ -108,7 +111,13 @@ class Metadata:
         """Wait for one block.
 
         # DIFFERS: the device is charged a page for a block of 1 KiB; bends the time of metadata reads.
+        # DIFFERS: a kernel thread goes on at once, as if its block came without delay; bends when, not
+        # whether, the flusher submits what follows.
         """
+        if self.reader == THREAD_WAITS:
+            self.folio_io.submit_raw(self.device, IO_READ, self.place(block)[0], 1)
+            self.folio_io.vmstat.count(PGPGIN, self.block_kib - 4)
+            return
         flags = self.mem.flags[pfn]
         self.mem.flags[pfn] = (flags & ~PG_UPTODATE) | PG_LOCKED
         self.mem.refcount[pfn] += 1
@@ -139,9 +148,9 @@ class Metadata:
         while self._bh_lru:
             self._release(self._bh_lru.popitem()[0])
 
-    def set_running(self, block: int) -> bool:
+    def set_running(self, block: int, content: int) -> bool:
         """The block joins the running transaction: False when it was there. Pins its page."""
-        pfn = self.get_block(block, FROM_DISK)
+        pfn = self.get_block(block, content)
         return bool(self.buffer_heads.set_bit(pfn, RUNNING, self.place(block)[1]))
 
     def forget(self, block: int, state: int) -> bool:

@@ -56,7 +56,7 @@ class FileRooms:
         tunables, zones, vmstat = lru.tunables, page_cache.zones, folio_io.vmstat
         clock, mem = folio_io.clock, page_cache.mem
         geometry = Ext4Geometry(disk_bytes)
-        buffer_heads.blocks_per_page = geometry.blocks_per_page
+        buffer_heads.set_blocks_per_page(geometry.blocks_per_page)
         self.objects = Objects(slub, slowpath, page_cache, buffer_heads)
         self.cache_pages = CachePages(mem, page_cache, slowpath, lru, workingset, self.objects)
         self.dirty = Dirty(mem, zones, vmstat, page_cache.memcg)
@@ -68,7 +68,7 @@ class FileRooms:
         self.ext4 = Ext4(geometry, self.inodes, self.journal, self.metadata, page_cache)
         self.limits = DirtyLimits(clock, vmstat, zones, tunables)
         self.writer = PageWriter(mem, self.dirty, rmap, folio_io, device)
-        self.flusher = Flusher(clock, tunables, self.limits, self.writer, self.ext4)
+        self.flusher = Flusher(clock, cost, tunables, self.limits, self.writer, self.ext4)
         self.throttle = Throttle(clock, self.limits, self.dirty, self.flusher)
         readahead = Readahead(tunables.kernel, io_pages)
         self.filemap = Filemap(self.cache_pages, readahead, folio_io, clock, cost, device)

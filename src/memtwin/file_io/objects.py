@@ -92,10 +92,25 @@ class Objects:
         if spare:
             self.page_cache.spare_nodes = 0
             self.free(RADIX_NODE, spare)
-        spare = int(self.buffer_heads.spare)
-        if spare:
-            self.buffer_heads.spare = 0
-            self.free(BUFFER_HEAD, spare)
+        heads = self.buffer_heads
+        spare = int(heads.spare)
+        heads.spare = 0
+        for i in range(spare):
+            self.free_one(BUFFER_HEAD, int(heads.spare_slab[i]))
+
+    def alloc_heads(self, pfn: int) -> int:
+        """Take the buffer heads of a page that has none, and attach them: 0, or SHORT_OF_MEMORY."""
+        heads = self.buffer_heads
+        row = pfn * heads.blocks_per_page
+        for i in range(heads.blocks_per_page):
+            slab = self.alloc_one(BUFFER_HEAD)
+            if slab == SHORT_OF_MEMORY:
+                for taken in range(i):
+                    self.free_one(BUFFER_HEAD, int(heads.head_slab[row + taken]))
+                return SHORT_OF_MEMORY
+            heads.head_slab[row + i] = slab
+        heads.attach(pfn)
+        return 0
 
     def columns(self) -> list[tuple[str, object]]:
         """(name, value) of all state, for digests."""

@@ -11,45 +11,73 @@ from memtwin.file_io.files import Files
 from memtwin.file_io.inode import Inode, InodeCache
 from memtwin.file_io.journal import Journal
 from memtwin.file_io.objects import Objects
+from memtwin.page.gfp import GFP_FS
 from memtwin.page.tunables import Tunables
 from memtwin.page.vmstat import VmStat
 from memtwin.page.vmstat_items import WORKINGSET_NODERECLAIM
 from memtwin.page.zone import Zones
 from memtwin.page_cache.page_cache import PageCache
-
-DEFAULT_SEEKS = 2  # include/linux/shrinker.h, v6.12
-SHRINK_BATCH = 128  # mm/vmscan.c SHRINK_BATCH, v6.12
-DENTRIES, INODES = range(2)
+from memtwin.reclaim.shrinker import DEFAULT_SEEKS, SHRINK_STOP, Shrinker
 
 
-class SuperBlockShrinker:
+class ObjectShrinker(Shrinker):
+    """A shrinker whose freed objects give slab pages back.
+
+    # DIFFERS: objects are not split by memcg (no per-memcg list_lru): limit reclaim inside a group leaves
+    # dentries and inodes alone; bends the slab share of a small memcg.
+    """
+
+    def __init__(self, name: str, objects: Objects, seeks: int, batch: int) -> None:
+        super().__init__(name, seeks, batch)
+        self.objects = objects
+
+    def count_objects(self, node: int, memcg: int) -> int:
+        """Objects that could be freed; all are counted on node 0."""
+        self.objects.settle()
+        return self.count() if node == 0 else 0
+
+    def scan_objects(self, nr_to_scan: int, node: int, memcg: int, gfp: int) -> int:
+        """Objects freed, or SHRINK_STOP when the caller may not enter the file system."""
+        if not gfp & GFP_FS:
+            return SHRINK_STOP
+        before = int(self.objects.slub.nr_given_back)
+        freed = self.scan(int(nr_to_scan))
+        self.objects.settle()
+        self.reclaimed_pages += int(self.objects.slub.nr_given_back) - before
+        return freed
+
+    def count(self) -> int:
+        """What count_objects() answers."""
+        raise NotImplementedError
+
+    def scan(self, nr_to_scan: int) -> int:
+        """What scan_objects() does."""
+        raise NotImplementedError
+
+
+class SuperBlockShrinker(ObjectShrinker):
     """Dentries and inodes without users: fs/super.c super_cache_count(), super_cache_scan(), v6.12."""
 
-    name = "sb-ext4"
-    seeks = DEFAULT_SEEKS
-    batch = 1024
-
     def __init__(self, files: Files, tunables: Tunables) -> None:
+        super().__init__("sb-ext4", files.objects, DEFAULT_SEEKS, 1024)
         self.files = files
         self.tunables = tunables
         self.ext4: Ext4 = files.ext4
         self.cache: InodeCache = files.ext4.cache
         self._with_pages: dict[int, None] = {}  # inodes without a dentry that still have pages
 
-    def count_objects(self) -> int:
+    def count(self) -> int:
         """Objects that may be freed, weighed by vfs_cache_pressure."""
-        self.files.objects.settle()
         self._requeue()
         total = len(self.cache.dentry_lru) + len(self.cache.inode_lru)
         return total * self.tunables.vfs_cache_pressure // 100
 
-    def scan_objects(self, nr_to_scan: int) -> int:
+    def scan(self, nr_to_scan: int) -> int:
         """Scan `nr_to_scan` objects in proportion: objects freed."""
         dentries, inodes = len(self.cache.dentry_lru), len(self.cache.inode_lru)
         total = dentries + inodes + 1
         freed = self._prune_dcache(nr_to_scan * dentries // total + 1)
         freed += self._prune_icache(nr_to_scan * inodes // total + 1)
-        self.files.objects.settle()
         return freed
 
     def _shrinkable(self, inode: Inode) -> bool:
@@ -119,58 +147,49 @@ class SuperBlockShrinker:
         return freed
 
 
-class ExtentStatusShrinker:
+class ExtentStatusShrinker(ObjectShrinker):
     """Extents that files remember: fs/ext4/extents_status.c ext4_es_scan(), v6.1."""
 
-    name = "ext4-es"
-    seeks = DEFAULT_SEEKS
-    batch = SHRINK_BATCH
-
     def __init__(self, cache: InodeCache) -> None:
+        super().__init__("ext4-es", cache.objects, DEFAULT_SEEKS, 0)
         self.cache = cache
 
-    def count_objects(self) -> int:
+    def count(self) -> int:
         """Extents that are not delayed allocations."""
         return self.cache.nr_es_clean
 
-    def scan_objects(self, nr_to_scan: int) -> int:
+    def scan(self, nr_to_scan: int) -> int:
         """Extents freed."""
         return self.cache.reclaim_es(nr_to_scan)
 
 
-class JournalShrinker:
+class JournalShrinker(ObjectShrinker):
     """Journal heads of blocks that are in place: fs/jbd2/journal.c jbd2_journal_shrink_scan(), v6.1."""
 
-    name = "jbd2-journal"
-    seeks = DEFAULT_SEEKS
-
     def __init__(self, journal: Journal) -> None:
+        batch = journal.max_transaction_blocks
+        super().__init__("jbd2-journal", journal.objects, DEFAULT_SEEKS, batch)
         self.journal = journal
-        self.batch = journal.max_transaction_blocks
 
-    def count_objects(self) -> int:
+    def count(self) -> int:
         """Blocks on checkpoint lists."""
         return self.journal.nr_checkpoint()
 
-    def scan_objects(self, nr_to_scan: int) -> int:
+    def scan(self, nr_to_scan: int) -> int:
         """Journal heads freed."""
         return self.journal.shrink(nr_to_scan)
 
 
-class ShadowNodeShrinker:
+class ShadowNodeShrinker(ObjectShrinker):
     """Tree nodes that hold only shadows: mm/workingset.c count_shadow_nodes(), scan_shadow_nodes(), v6.12."""
 
-    name = "mm-shadow"
-    seeks = 0
-    batch = SHRINK_BATCH
-
     def __init__(self, page_cache: PageCache, objects: Objects, zones: Zones, vmstat: VmStat) -> None:
+        super().__init__("mm-shadow", objects, 0, 0)
         self.page_cache = page_cache
-        self.objects = objects
         self.zones = zones
         self.vmstat = vmstat
 
-    def count_objects(self) -> int:
+    def count(self) -> int:
         """Nodes beyond an eighth of a node a page of memory.
 
         # DIFFERS: one limit for the machine, no memcg's own; bends refault distances kept by small memcgs.
@@ -178,24 +197,23 @@ class ShadowNodeShrinker:
         present = sum(int(zone.present_pages) for zone in self.zones.zones)
         return max(len(self.page_cache.shadow_nodes) - (present >> 3), 0)
 
-    def scan_objects(self, nr_to_scan: int) -> int:
+    def scan(self, nr_to_scan: int) -> int:
         """Nodes freed."""
         freed = 0
         while freed < nr_to_scan and self.page_cache.reclaim_shadow_node():
             freed += 1
         self.vmstat.mod_node(0, WORKINGSET_NODERECLAIM, freed)
-        self.objects.settle()
         return freed
 
 
 def all_shrinkers(
     files: Files, tunables: Tunables, zones: Zones
-) -> tuple[SuperBlockShrinker, ExtentStatusShrinker, JournalShrinker, ShadowNodeShrinker]:
-    """The shrinkers of one file system and of the page cache, in the order they are registered."""
+) -> list[Shrinker]:
+    """The shrinkers of one file system and of the page cache, in the order to register them."""
     filemap = files.filemap
-    return (
-        SuperBlockShrinker(files, tunables),
-        ExtentStatusShrinker(files.cache),
-        JournalShrinker(files.ext4.journal),
+    return [
         ShadowNodeShrinker(filemap.page_cache, files.objects, zones, filemap.vmstat),
-    )
+        SuperBlockShrinker(files, tunables),
+        JournalShrinker(files.ext4.journal),
+        ExtentStatusShrinker(files.cache),
+    ]

@@ -10,6 +10,8 @@ cdef class BufferHeads:
     cdef public int blocks_per_page
     cdef public long long nr
     cdef public int spare
+    cdef public int[::1] head_slab
+    cdef public int[::1] spare_slab
     cpdef int attach(self, int pfn)
     cpdef int busy(self, int pfn)
     cpdef int try_to_free(self, int pfn)

@@ -13,11 +13,16 @@ from __future__ import annotations
 
 import cython
 
+from memtwin.columns import Column, grown, zeros
 from memtwin.page.flags import PG_DIRTY, PG_META, PG_PRIVATE, PG_WRITEBACK
 from memtwin.page.mem_map import MemMap
 
 READ, DIRTY, RUNNING, CHECKPOINT, HELD = 0, 4, 8, 12, 16  # first bit of each state
 BLOCK_BITS = 15  # at most four blocks a page
+COLUMNS = (
+    Column("head_slab", "i4", "page_cache/buffer_head", "slab of each buffer head; row pfn * blocks_per_page + block"),
+    Column("spare_slab", "i4", "page_cache/buffer_head", "slabs of the freed heads not yet given back"),
+)
 
 
 @cython.final
@@ -30,10 +35,20 @@ class BufferHeads:
         self.blocks_per_page = blocks_per_page
         self.nr = 0  # buffer heads attached
         self.spare = 0  # slab objects of freed ones; file_io/objects gives them back
+        self.head_slab = zeros(mem.nr_frames * blocks_per_page, "i4")
+        self.spare_slab = zeros(1024, "i4")
+
+    def set_blocks_per_page(self, blocks_per_page: int) -> None:
+        """A file system of that geometry is mounted; no page has buffer heads yet."""
+        self.blocks_per_page = blocks_per_page
+        self.head_slab = zeros(self.mem.nr_frames * blocks_per_page, "i4")
 
     @cython.ccall
     def attach(self, pfn: cython.int) -> cython.int:
-        """Give the page its buffer heads (objects handed in by the caller); how many, 0 if it has them."""
+        """Give the page its buffer heads; how many, 0 if it has them.
+
+        The caller took the objects before and says in `head_slab` where they lie.
+        """
         if self.mem.flags[pfn] & PG_PRIVATE:
             return 0
         self.mem.flags[pfn] |= PG_PRIVATE
@@ -73,7 +88,14 @@ class BufferHeads:
         if self.mem.flags[pfn] & PG_META:
             self.mem.private[pfn] = 0
         self.nr -= self.blocks_per_page
-        self.spare += self.blocks_per_page
+        if self.spare + self.blocks_per_page > len(self.spare_slab):
+            self.spare_slab = grown(self.spare_slab, 2 * len(self.spare_slab))
+        row: cython.longlong = pfn
+        row = row * self.blocks_per_page
+        i: cython.int
+        for i in range(self.blocks_per_page):
+            self.spare_slab[self.spare] = self.head_slab[row + i]
+            self.spare += 1
         return self.blocks_per_page
 
     @cython.ccall
