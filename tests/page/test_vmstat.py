@@ -15,7 +15,7 @@ def test_global_figures_are_sums_over_zones_and_nodes() -> None:
     stat = VmStat(nr_zones=3, nr_nodes=2)
     for zone_id in range(3):
         row = zone_id * vmstat_items.NR_ZONE_ITEMS + vmstat_items.NR_FREE_PAGES
-        stat.zone_stat[row] = 10 ** zone_id
+        stat.zone_stat[row] = 10**zone_id
     stat.node_stat[vmstat_items.NR_NODE_ITEMS + vmstat_items.NR_SHMEM] = 7
     stat.event[vmstat_items.PGFAULT] = 5
     named = stat.by_name()

@@ -30,7 +30,9 @@ cdef class Buddy:
     cdef public int run_pages
     cdef public int first_head
     cdef void account_freepages(self, Zone zone, long long nr_pages, int migratetype) noexcept
-    cdef void add_to_free_list(self, int zone_id, int pfn, int order, int migratetype, int where) noexcept
+    cdef void add_to_free_list(
+        self, int zone_id, int pfn, int order, int migratetype, int where
+    ) noexcept
     cdef int del_page_from_free_list(self, int zone_id, int pfn) noexcept
     cdef void move_to_free_list(self, Zone zone, int pfn, int migratetype) noexcept
     cdef int is_empty(self, int zone_id, int order, int migratetype) noexcept
@@ -41,7 +43,9 @@ cdef class Buddy:
     cdef int rmqueue_smallest(self, Zone zone, int order, int migratetype) noexcept
     cdef int take_run(self, Zone zone, int count, int migratetype) noexcept
     cdef int is_buddy(self, int zone_id, int buddy_pfn, int order) noexcept
-    cdef void free_one_page(self, Zone zone, int pfn, int order, int migratetype, int fpi_flags) noexcept
+    cdef void free_one_page(
+        self, Zone zone, int pfn, int order, int migratetype, int fpi_flags
+    ) noexcept
     cdef void change_pageblock_range(self, int pfn, int order, int migratetype) noexcept
     cpdef int free_block_pfn(self, Zone zone, int order, int migratetype)
     cpdef int isolate_free_block(self, Zone zone, int pfn)

@@ -182,6 +182,10 @@ class Buddy:
             zone.deferred_start_pfn += size_pages
             nr_blocks -= 1
 
+    def thread_all(self, zone: Zone) -> None:
+        """Thread all deferred blocks of a zone: who walks or retypes frames needs them so."""
+        self.thread_deferred(zone, (zone.deferred_end_pfn - zone.deferred_start_pfn) >> MAX_ORDER)
+
     def seed_block(self, zone: Zone, pfn: int, order: int, migratetype: int) -> None:
         """Make a block free, last on its list, without merging: for seeding."""
         self.add_to_free_list(zone.zone_id, pfn, order, migratetype, TAIL_ADD)
@@ -249,10 +253,10 @@ class Buddy:
     @cython.cfunc
     @cython.exceptval(check=False)
     def take_run(self, zone: Zone, count: cython.int, migratetype: cython.int) -> cython.int:
-        """Take up to `count` adjoining frames as that many order-0 requests would; the first, or -1.
+        """Take up to `count` adjoining frames as so many order-0 requests would; the first, or -1.
 
-        How many is left in `run_pages`: taking frames one by one empties the smallest block from its
-        first frame on before another block is touched.
+        How many is left in `run_pages`: taking frames one by one empties the smallest block from
+        its first frame on before another block is touched.
         """
         # mm/page_alloc.c rmqueue_bulk() of order 0, v6.12
         order: cython.int
@@ -376,6 +380,14 @@ class Buddy:
         """free_one_page() for callers in Python and other rooms; 0."""
         self.free_one_page(zone, pfn, order, migratetype, fpi_flags)
         return 0
+
+    def take_smallest(self, zone: Zone, order: int, migratetype: int) -> int:
+        """rmqueue_smallest() for callers in Python."""
+        return self.rmqueue_smallest(zone, order, migratetype)
+
+    def take_frames(self, zone: Zone, count: int, migratetype: int) -> int:
+        """take_run() for callers in Python."""
+        return self.take_run(zone, count, migratetype)
 
     def free_list(self, zone_id: int, order: int, migratetype: int) -> list[int]:
         """Threaded blocks of a list, first to last (deferred blocks are not among them)."""

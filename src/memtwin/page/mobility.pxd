@@ -39,11 +39,17 @@ cdef class Mobility:
     cdef int find_suitable_fallback(self, int zone_id, int order, int migratetype) noexcept
     cdef int can_steal_fallback(self, int order, int start_mt) noexcept
     cdef int _rmqueue_fallback(self, Zone zone, int order, int start_mt, int alloc_flags) noexcept
-    cdef void _steal_suitable_fallback(self, Zone zone, int pfn, int alloc_flags, int start_type, int whole_block) noexcept
+    cdef void _steal_suitable_fallback(
+        self, Zone zone, int pfn, int alloc_flags, int start_type, int whole_block
+    ) noexcept
     cdef int _rmqueue_claim(self, Zone zone, int order, int start_mt, int alloc_flags) noexcept
-    cdef int _try_to_steal_block(self, Zone zone, int pfn, int order, int start_type, int alloc_flags) noexcept
+    cdef int _try_to_steal_block(
+        self, Zone zone, int pfn, int order, int start_type, int alloc_flags
+    ) noexcept
     cdef int _rmqueue_steal(self, Zone zone, int order, int start_mt) noexcept
-    cdef int _alike_pages(self, int start_type, int old_type, int free_pages, int movable_pages) noexcept
+    cdef int _alike_pages(
+        self, int start_type, int old_type, int free_pages, int movable_pages
+    ) noexcept
     cdef int boost_watermark(self, Zone zone) noexcept
     cdef int _block_in_zone(self, Zone zone, int pfn) noexcept
     cpdef int free_pages_in_block(self, int pfn)

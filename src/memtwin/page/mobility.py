@@ -325,8 +325,9 @@ class Mobility:
     @cython.cfunc
     @cython.exceptval(check=False)
     def _block_in_zone(self, zone: Zone, pfn: cython.int) -> cython.int:
-        # mm/page_alloc.c prep_move_freepages_block(), v6.12. DIFFERS: v6.1 moves the part of a
-        # first block that lies in the zone, here it stays; bends the type of one block a zone.
+        # mm/page_alloc.c prep_move_freepages_block(), v6.12
+        # DIFFERS: a block that begins before the zone is not moved, 6.1 moves the part inside; one
+        # block a zone is concerned; the type of that page block
         start_pfn: cython.int = (pfn >> PAGEBLOCK_SHIFT) << PAGEBLOCK_SHIFT
         return start_pfn >= zone.start_pfn and start_pfn + PAGEBLOCK_PAGES <= zone.end_pfn
 

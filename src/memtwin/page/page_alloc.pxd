@@ -65,8 +65,12 @@ cdef class PageAlloc:
     cpdef int alloc_fast(self, int gfp, int order) noexcept
     cdef int _fast_zone_ok(self) noexcept
     cpdef int get_page_from_freelist(self, int gfp, int order, int alloc_flags) noexcept
-    cdef int _zone_allows(self, Zone zone, int order, int highest, int alloc_flags, int gfp) noexcept
-    cdef int _rmqueue(self, Zone zone, int preferred, int order, int migratetype, int alloc_flags) noexcept
+    cdef int _zone_allows(
+        self, Zone zone, int order, int highest, int alloc_flags, int gfp
+    ) noexcept
+    cdef int _rmqueue(
+        self, Zone zone, int preferred, int order, int migratetype, int alloc_flags
+    ) noexcept
     cdef int _rmqueue_buddy(self, Zone zone, int order, int migratetype, int alloc_flags) noexcept
     cdef void _zone_statistics(self, Zone zone, int preferred) noexcept
     cpdef int nofragment_flags(self, int gfp) noexcept
@@ -81,7 +85,11 @@ cdef class PageAlloc:
     cpdef int drain_all_pages(self)
     cpdef int refresh_cpu_vm_stats(self, int cpu)
     cpdef long long si_mem_available(self)
-    cpdef int zone_watermark_ok(self, int zone_id, int order, long long mark, int highest_zoneidx, int alloc_flags) noexcept
-    cpdef int zone_watermark_ok_safe(self, int zone_id, int order, long long mark, int highest) noexcept
+    cpdef int zone_watermark_ok(
+        self, int zone_id, int order, long long mark, int highest_zoneidx, int alloc_flags
+    ) noexcept
+    cpdef int zone_watermark_ok_safe(
+        self, int zone_id, int order, long long mark, int highest
+    ) noexcept
     cpdef long long wmark_pages(self, int zone_id, int which) noexcept
     cpdef int zone_has_block(self, int zone_id, int order) noexcept

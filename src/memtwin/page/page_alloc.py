@@ -195,9 +195,9 @@ class PageAlloc:
         self, gfp: cython.int, order: cython.int, alloc_flags: cython.int
     ) -> cython.int:
         """Allocate from the first zone above its watermark. A pfn, or NEED_RECLAIM."""
-        # mm/page_alloc.c get_page_from_freelist(), v6.1 and v6.12. DIFFERS: no spreading of dirty
-        # pages over nodes (node_dirty_ok), no cpusets, no node_reclaim; bends where pages for
-        # writing land when one node holds nearly all dirty pages.
+        # mm/page_alloc.c get_page_from_freelist(), v6.1 and v6.12
+        # DIFFERS: no node_dirty_ok(), cpusets or node_reclaim(); dirty limits belong to a higher
+        # room and the others are off by default; where pages for writing land on NUMA
         highest: cython.int = self.zones.gfp_zone(gfp)
         first: cython.int = self.zones.zonelist_row(self.node, highest)
         at: cython.int

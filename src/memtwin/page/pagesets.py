@@ -65,9 +65,9 @@ class Pagesets:
     @cython.ccall
     def refresh_cpu_vm_stats(self, cpu: cython.int) -> cython.int:
         """What `cpu`'s vmstat worker does to its lists each vm.stat_interval; pages given back."""
-        # mm/vmstat.c refresh_cpu_vm_stats(), v6.12: decay, then lists of remote nodes. DIFFERS: a
-        # remote list is drained at once, not after 3 idle intervals; bends pagesets' counts on
-        # NUMA.
+        # mm/vmstat.c refresh_cpu_vm_stats(), v6.12: decay, then lists of remote nodes
+        # DIFFERS: a remote list is drained at each tick, not after 3 idle ones; the twin keeps no
+        # idle count; counts of pagesets on NUMA
         zone_id: cython.int
         before: cython.int
         given: cython.int = 0

@@ -40,7 +40,9 @@ cdef class PerCpuPages:
     cdef int order_to_pindex(self, int migratetype, int order) noexcept
     cdef int rmqueue(self, int order, int migratetype, int alloc_flags) noexcept
     cdef int _nr_pcp_alloc(self, int order) noexcept
-    cdef void _rmqueue_bulk(self, int order, int count, int head, int migratetype, int alloc_flags) noexcept
+    cdef void _rmqueue_bulk(
+        self, int order, int count, int head, int migratetype, int alloc_flags
+    ) noexcept
     cdef int _refill_runs(self, int count, int head, int migratetype) noexcept
     cdef void free(self, int pfn, int block_mt, int order) noexcept
     cdef int _nr_pcp_high_61(self, int free_high) noexcept

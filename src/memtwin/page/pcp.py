@@ -32,6 +32,7 @@ from memtwin.page.gfp import (
     PAGE_ALLOC_COSTLY_ORDER,
     PCP_BATCH_SCALE_MAX,
 )
+from memtwin.page.mem_map import MemMap
 from memtwin.page.mobility import Mobility
 from memtwin.page.vmstat_items import NR_FREE_CMA, NR_FREE_PAGES
 from memtwin.page.zone import Zone
@@ -47,7 +48,8 @@ class PerCpuPages:
         self.cpu = cpu
         self.buddy = buddy
         self.mobility = mobility
-        self.mem_map = buddy.mem_map
+        mem_map: MemMap = buddy.mem_map
+        self.mem_map = mem_map
         self.kernel = buddy.kernel
         self.count = 0  # pages on all lists
         self.high = (
@@ -150,7 +152,7 @@ class PerCpuPages:
     def _refill_runs(
         self, count: cython.int, head: cython.int, migratetype: cython.int
     ) -> cython.int:
-        # the same frames in the same order as one by one, but a block at a time; frames still missing
+        # the same frames in the same order as one by one, a block at a time; frames still missing
         pfn: cython.int
         end_pfn: cython.int
         last: cython.int = self.mem_map.lru_prev[head]

@@ -4,8 +4,8 @@ Imports columns and vmstat_items. Has never heard of what is counted. Every coun
 in the house, which calls `mod_*` (or adds to the column directly in a hot loop).
 
 """
-# DIFFERS: no per-CPU deltas; the kernel folds them late (vm stats threshold), so its watermark
-# checks see figures up to threshold * CPUs pages old; bends the moment at which kswapd wakes.
+# DIFFERS: counters have no per-CPU deltas; the kernel folds them late and watermark checks see
+# figures up to threshold * CPUs pages old; the moment at which kswapd wakes
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ PGSTEAL_ANON = 68
 PGSTEAL_FILE = 69
 NR_NODE_ITEMS = 70
 
-# events since boot (include/linux/vm_event_item.h, v6.12)
+# events since boot (include/linux/vm_event_item.h enum vm_event_item, v6.12)
 NR_FREE_PAGES_BLOCKS = 0
 NR_UNACCEPTED = 1
 NR_MEMMAP_PAGES = 2

@@ -37,9 +37,14 @@ cdef class Watermarks:
     cdef public Tunables tunables
     cdef long long wmark_pages(self, Zone zone, int which) noexcept
     cdef long long unusable_free(self, Zone zone, int order, int alloc_flags) noexcept
-    cdef int watermark_ok(self, Zone zone, int order, long long mark, int highest_zoneidx, int alloc_flags, long long free_pages) noexcept
+    cdef int watermark_ok(
+        self, Zone zone, int order,
+        long long mark, int highest_zoneidx, int alloc_flags, long long free_pages
+    ) noexcept
     cdef int has_block(self, Zone zone, int order, int alloc_flags) noexcept
-    cdef int watermark_fast(self, Zone zone, int order, long long mark, int highest_zoneidx, int alloc_flags, int gfp) noexcept
+    cdef int watermark_fast(
+        self, Zone zone, int order, long long mark, int highest_zoneidx, int alloc_flags, int gfp
+    ) noexcept
     cdef int cma_flag(self, int gfp) noexcept
     cpdef int gfp_to_alloc_flags(self, int gfp, int order) noexcept
     cpdef long long si_mem_available(self)

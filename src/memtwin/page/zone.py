@@ -212,8 +212,9 @@ class Zones:
     def set_zonelists(self, distances: list[list[int]]) -> None:
         """Fill `zonelist`: nearest node first, within a node the highest zone first."""
         # mm/page_alloc.c build_zonelists(), v6.12; of equally near nodes the one after this one in
-        # number comes first. DIFFERS: node_load does not alternate the order between equally near
-        # nodes; bends which remote node fills first on machines of 3 nodes and more.
+        # number comes first
+        # DIFFERS: no node_load; equally near nodes are not taken in turn by different nodes; which
+        # remote node fills first on machines of 3 nodes and more
         for node in range(self.nr_nodes):
             count = self.nr_nodes
             order = sorted(range(count), key=lambda to: (distances[node][to], (to - node) % count))

@@ -9,8 +9,10 @@ import cython
 
 PAGE_SIZE = 4096
 
-# Caches whose pages count as reclaimable (SLAB_RECLAIM_ACCOUNT): fs/dcache.c, fs/inode.c,
-# fs/ext4/super.c, fs/jbd2/journal.c, mm/slab_common.c and others, v6.1. slabinfo does not say it.
+# Caches whose pages count as reclaimable: slabinfo does not say it, their creators pass
+# SLAB_RECLAIM_ACCOUNT, as in fs/dcache.c dcache_init(), v6.1, or fs/inode.c inode_init(), v6.1
+# DIFFERS: a list of names; a cache that is not named counts as unreclaimable; nr_slab_reclaimable
+# of machines with file systems that are not in the list
 RECLAIMABLE = frozenset(
     [
         "dentry",

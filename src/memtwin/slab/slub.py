@@ -20,6 +20,7 @@ from memtwin.columns import Column, zeros
 from memtwin.errors import InternalError
 from memtwin.page.flags import PG_HEAD, PG_SLAB
 from memtwin.page.gfp import GFP_KERNEL, GFP_RECLAIMABLE
+from memtwin.page.mem_map import MemMap
 from memtwin.page.page_alloc import PageAlloc
 from memtwin.page.vmstat_items import NR_SLAB_RECLAIMABLE, NR_SLAB_UNRECLAIMABLE
 from memtwin.page.zone import Zone
@@ -55,7 +56,8 @@ class Slub:
 
     def __init__(self, page_alloc: PageAlloc) -> None:
         self.page_alloc = page_alloc
-        self.mem_map = page_alloc.mem_map
+        mem_map: MemMap = page_alloc.mem_map
+        self.mem_map = mem_map
         self.kernel = page_alloc.kernel
         self.nr_cpus = page_alloc.nr_cpus
         self.nr_nodes = page_alloc.zones.nr_nodes
@@ -142,7 +144,8 @@ class Slub:
     @cython.exceptval(check=False)
     def _get_partial_node(self, cache: KmemCache, row: cython.int) -> cython.int:
         # mm/slub.c get_partial_node(), v6.1 (limit in slabs) and v6.12 (limit in objects).
-        # DIFFERS: other nodes' lists are not raided (get_any_partial); bends slab counts on NUMA.
+        # DIFFERS: other nodes' lists are not raided (get_any_partial); a remote slab is rare and
+        # costs more than a page; slab counts on NUMA
         node_row: cython.int = cache.cache_id * self.nr_nodes + self.page_alloc.node
         head: cython.int = cache.first_partial_head + self.page_alloc.node
         limit: cython.int = cache.cpu_partial_slabs // 2
