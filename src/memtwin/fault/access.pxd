@@ -59,6 +59,7 @@ cdef class Access:
     cdef long long _block
     cdef long long _base
     cdef int _generation
+    cpdef int spend(self, long long duration_ns)
     cpdef int touch(self, Mm mm, long long vpn, int kind)
     cdef int hit(self, int pgd, long long vpn, int kind) noexcept
     cdef int find_table(self, int pgd, long long vpn) noexcept

@@ -87,12 +87,18 @@ class Access:
         self.table_alloc = table_alloc
         self.memcg = memcg
         self.stack_limit_pages = 2048  # RLIMIT_STACK of the running task, 8 MiB
-        self.verdict = 0  # of the last touch
+        self.verdict = 0  # of the last touch or batch: 0 or an error
         self.count_first = 1 if anon.tunables.kernel < 602 else 0
         self._pgd = -1  # the page table that the last touch used
         self._block = _NO_BLOCK
         self._base = 0
         self._generation = 0
+
+    @cython.ccall
+    def spend(self, duration_ns: cython.longlong) -> cython.int:
+        """Let the running task compute for `duration_ns` (for system calls, which are plain Python)."""
+        self.clock.spend(duration_ns)
+        return 0
 
     @cython.ccall
     def touch(self, mm: Mm, vpn: cython.longlong, kind: cython.int) -> cython.int:
@@ -145,17 +151,16 @@ class Access:
         """Fault until the touch succeeds or fails for good; the verdict."""
         verdict: cython.int
         seen: cython.int = 0
-        passes: cython.int
+        _pass: cython.int
         if self.tables.lookup(mm.pgd, vpn) == HUGE_ENTRY and self.thp.hit(mm, vpn, kind):
             return 0
-        for passes in range(_MAX_PASSES):
+        for _pass in range(_MAX_PASSES):
             verdict = self.handle_fault(mm, vpn, kind)
             seen |= verdict & VM_FAULT_MAJOR
             if verdict & VM_FAULT_ERROR:
                 self.verdict = verdict & VM_FAULT_ERROR
                 return self.verdict
             if self.hit(mm.pgd, vpn, kind) or self.thp.hit(mm, vpn, kind):
-                self.verdict = seen
                 return seen
         raise AssertionError(f"fault.access.miss: page {vpn:#x} faults for ever, kind {kind}")
 
@@ -200,7 +205,7 @@ class Access:
     @cython.cfunc
     def area(self, mm: Mm, vpn: cython.longlong) -> VMA | None:
         """The area under `vpn`, a stack grown down to it if need be, or None."""
-        tree: VmaTree = mm.tree
+        tree: VmaTree = mm.tree  # type: ignore[assignment]
         vma: VMA | None = tree.find(vpn)
         if vma is not None:
             return vma

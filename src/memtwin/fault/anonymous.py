@@ -101,6 +101,6 @@ class AnonFault:
     def prepare(self, vma: VMA) -> cython.int:
         """Give the area an anon_vma (anon_vma_prepare)."""
         mm: Mm = vma.mm
-        tree: VmaTree = mm.tree
+        tree: VmaTree = mm.tree  # type: ignore[assignment]
         here: cython.int = tree.index_above(vma.start_vpn) - 1
         return self.anon_vmas.prepare(vma, tree.at(here - 1), tree.at(here + 1))

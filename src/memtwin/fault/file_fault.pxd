@@ -6,6 +6,7 @@ from memtwin.fault.anonymous cimport AnonFault
 from memtwin.file_io.dirty cimport Dirty
 from memtwin.file_io.filemap cimport Filemap
 from memtwin.file_io.open_file cimport OpenFile
+from memtwin.file_io.shmem cimport Shmem
 from memtwin.hardware.clock cimport Clock
 from memtwin.hardware.cost cimport CostTable
 from memtwin.page.mem_map cimport MemMap
@@ -51,7 +52,7 @@ cdef class FileFault:
     cdef public AnonFault anon
     cdef public Filemap filemap
     cdef public Dirty dirty
-    cdef public object shmem
+    cdef public Shmem shmem
     cdef public object throttle
     cdef public int pfn
     cdef int do_fault(self, VMA vma, long long vpn, long long at, int kind, int tried)

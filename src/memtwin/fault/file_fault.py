@@ -39,6 +39,7 @@ from memtwin.fault.verdicts import (
 from memtwin.file_io.dirty import Dirty
 from memtwin.file_io.filemap import Filemap
 from memtwin.file_io.open_file import OpenFile
+from memtwin.file_io.shmem import Shmem
 from memtwin.hardware.clock import Clock
 from memtwin.hardware.cost import CostTable
 from memtwin.hardware.pte import (
@@ -62,7 +63,7 @@ FAULT_AROUND_PAGES = 16  # mm/memory.c fault_around_bytes 65536, v6.1
 class FileFault:
     """Fills empty entries from the page cache, reading what is not there."""
 
-    def __init__(self, anon: AnonFault, filemap: Filemap, dirty: Dirty) -> None:
+    def __init__(self, anon: AnonFault, filemap: Filemap, dirty: Dirty, shmem: Shmem) -> None:
         self.mem: MemMap = anon.mem
         self.tables: PageTables = anon.tables
         self.rmap: Rmap = anon.rmap
@@ -72,8 +73,8 @@ class FileFault:
         self.anon = anon
         self.filemap = filemap
         self.dirty = dirty
-        self.shmem: Any = None  # file_io/shmem.py: fault(mapping_id, index, memcg_id), fault_pfn
-        self.throttle: Any = None  # file_io/throttle.py: ratelimited()
+        self.shmem = shmem
+        self.throttle: Any = None  # file_io/throttle.py, once the machine has one: ratelimited()
         self.pfn = -1  # the page that the last get_page brought
 
     @cython.cfunc
@@ -116,7 +117,7 @@ class FileFault:
             beyond = table_end
         if beyond > vma.end_vpn:
             beyond = vma.end_vpn
-        file: OpenFile = vma.file
+        file: OpenFile = vma.file  # type: ignore[assignment]
         shift: cython.longlong = vma.pgoff - vma.start_vpn
         found: cython.int = self.filemap.map_pages(file, first + shift, beyond + shift)
         i: cython.int
@@ -162,7 +163,7 @@ class FileFault:
             advice = ADVICE_RANDOM
         elif vma.vm_flags & VM_SEQ_READ:
             advice = ADVICE_SEQUENTIAL
-        file: OpenFile = vma.file
+        file: OpenFile = vma.file  # type: ignore[assignment]
         verdict = self.filemap.fault(file, index, advice, tried, vma.mm.memcg)
         self.pfn = self.filemap.fault_pfn
         if verdict & VM_FAULT_MAJOR:
@@ -225,7 +226,7 @@ class FileFault:
         such hook, its page is just marked (mm/memory.c fault_dirty_shared_page(), v6.1).
         """
         if vma.kind == VMA_FILE:
-            file: OpenFile = vma.file
+            file: OpenFile = vma.file  # type: ignore[assignment]
             if self.dirty.folio_mark_dirty(file.mapping, pfn) and self.throttle is not None:
                 self.throttle.ratelimited()
             return 0

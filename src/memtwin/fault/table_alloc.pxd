@@ -18,5 +18,6 @@ cdef class TableAlloc:
     cdef public PageAlloc page_alloc
     cpdef int frame(self, int memcg, int order)
     cpdef int give_back(self, int pfn)
+    cpdef int uncharge(self, int pfn)
     cpdef int ensure(self, Mm mm, long long vpn, int leave)
     cpdef int give_pgd(self, Mm mm)

@@ -1,4 +1,4 @@
-"""Owns getting and giving back the frames of page tables.
+"""Owns getting and giving back the frames of page tables, and kernel memory charged like them.
 
 Imports slowpath, charge, page_table. Has never heard of areas. A table's frame is kernel memory of the
 memcg whose task needed it (GFP_PGTABLE_USER has __GFP_ACCOUNT, include/asm-generic/pgalloc.h, v6.1).
@@ -53,10 +53,16 @@ class TableAlloc:
     @cython.ccall
     def give_back(self, pfn: cython.int) -> cython.int:
         """Free the frame of a table that page_table has forgotten."""
+        self.uncharge(pfn)
+        return self.page_alloc.put_page(pfn)
+
+    @cython.ccall
+    def uncharge(self, pfn: cython.int) -> cython.int:
+        """Give back the charge of a frame of kernel memory."""
         if self.mem.memcg[pfn] > 0:
             self.charge.uncharge_kmem(self.mem.memcg[pfn], 1 << self.mem.order[pfn])
             self.mem.memcg[pfn] = 0
-        return self.page_alloc.put_page(pfn)
+        return 0
 
     @cython.ccall
     def ensure(self, mm: Mm, vpn: cython.longlong, leave: cython.int) -> cython.int:

@@ -167,7 +167,7 @@ class Zap:
     def mark_dirty(self, vma: VMA, pfn: cython.int) -> cython.int:
         """The dirty bit of an entry moves to its page; files count it."""
         if vma.kind == VMA_FILE and vma.file is not None:
-            file: OpenFile = vma.file
+            file: OpenFile = vma.file  # type: ignore[assignment]
             return self.dirty.folio_mark_dirty(file.mapping, pfn)
         self.mem.flags[pfn] |= PG_DIRTY
         return 0
