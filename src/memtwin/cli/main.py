@@ -122,6 +122,10 @@ def size(
     random_layout: Annotated[
         bool, typer.Option("--random-layout", help="With --verify: leave ASLR on.")
     ] = False,
+    stale_statistics: Annotated[
+        bool,
+        typer.Option("--stale-statistics", help="With --verify: do not keep memory.stat fresh."),
+    ] = False,
     as_json: Json = False,
     html: Html = None,
 ) -> None:
@@ -131,7 +135,11 @@ def size(
     """
     from memtwin.cli import replay_command, size_command
 
-    terms = size_command.VerifyTerms(with_zram, runs, timeout, random_layout) if verify else None
+    terms = (
+        size_command.VerifyTerms(with_zram, runs, timeout, random_layout, stale_statistics)
+        if verify
+        else None
+    )
     if with_zram is not None and not verify:
         raise UserError("--with-zram: found without --verify, which it belongs to")
     size_command.size(

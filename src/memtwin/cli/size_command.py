@@ -52,6 +52,7 @@ class VerifyTerms:
     runs: int
     timeout_s: float
     random_layout: bool
+    stale_statistics: bool
 
     def check(self) -> None:
         """Raise UserError for what cannot be."""
@@ -146,7 +147,7 @@ def sweep_trace(trace: Trace, config: MachineConfig, limits: list[int], grid: Gr
 
 def _real(trace: Trace, config: MachineConfig, terms: VerifyTerms) -> tuple[RealCommand, Terms]:
     """The command to run for real, and how: the swap follows the machine description."""
-    from memtwin.sweep.measure import HugePages, Layout
+    from memtwin.sweep.measure import HugePages, Layout, Statistics
     from memtwin.sweep.real_command import command_of
     from memtwin.sweep.verify import SwapSource, Terms
 
@@ -154,6 +155,7 @@ def _real(trace: Trace, config: MachineConfig, terms: VerifyTerms) -> tuple[Real
         trace,
         Layout.RANDOM if terms.random_layout else Layout.FIXED,
         HugePages.OFF if config.thp == "never" else HugePages.AS_HOST,
+        Statistics.AS_KERNEL if terms.stale_statistics else Statistics.FRESH,
     )
     if terms.with_zram is not None:
         source, zram_bytes = SwapSource.ZRAM, parse_size(terms.with_zram, "--with-zram")

@@ -10,14 +10,17 @@ import os
 import numpy as np
 
 from memtwin.record import Trace, TraceOp
-from memtwin.sweep.measure import HugePages, Layout, RealCommand
+from memtwin.sweep.measure import HugePages, Layout, RealCommand, Statistics
 
 CHANGES = (TraceOp.WRITE, TraceOp.TRUNCATE, TraceOp.FALLOCATE, TraceOp.UNLINK)
 SIGNAL_STATUS = 128  # a shell's exit status of a command that a signal ended, without the signal
 
 
 def command_of(
-    trace: Trace, layout: Layout = Layout.RANDOM, huge_pages: HugePages = HugePages.OFF
+    trace: Trace,
+    layout: Layout = Layout.RANDOM,
+    huge_pages: HugePages = HugePages.OFF,
+    statistics: Statistics = Statistics.FRESH,
 ) -> RealCommand:
     """The command that `trace` recorded, with the files it read and those it changed.
 
@@ -40,6 +43,7 @@ def command_of(
         written_files=sorted({path for number, path in regular if number in changed}),
         layout=layout,
         huge_pages=huge_pages,
+        statistics=statistics,
         cpu=max(os.sched_getaffinity(0)) if alone else None,
         expected_status=SIGNAL_STATUS - status if status > SIGNAL_STATUS else status,
     )

@@ -152,6 +152,7 @@ def _conditions(command: RealCommand, terms: Terms, cold: ColdFiles) -> dict[str
         "swap": swap,
         "address space": f"{command.layout} layout",
         "huge pages": str(command.huge_pages),
+        "group statistics": f"{command.statistics} (see docs/VERIFY.md)",
         "CPU": "any" if command.cpu is None else f"only {command.cpu}",
         "page cache": f"{len(cold.evictable)} files of the command cold at each start;"
         f" {len(cold.copies)} of them, in use by others, replaced by unread copies",
