@@ -75,3 +75,54 @@ def events(trace: Trace, op: TraceOp) -> list[dict[str, Any]]:
 def touched(trace: Trace, op: TraceOp, addr: int, pages: int) -> set[int]:
     first = addr >> 12
     return {e["a"] - first for e in events(trace, op) if first <= e["a"] < first + pages}
+
+SHOW_MAPS = r"""
+#include <stdio.h>
+#include <stdlib.h>
+static char in_bss[100000];
+int main(void)
+{
+    char *heap = malloc(300000);
+    heap[0] = in_bss[5] = 1;
+    FILE *maps = fopen("/proc/self/maps", "r");
+    for (int c; (c = getc(maps)) != EOF;) putchar(c);
+    return 0;
+}
+"""
+
+
+def pages_of_trace(trace: Trace) -> dict[int, int]:
+    """Page number -> read and write permission, as the trace's mapping events leave them."""
+    pages: dict[int, int] = {}
+
+    def put(addr: int, length: int, prot: int) -> None:
+        pages.update(dict.fromkeys(range(addr >> 12, (addr + length + 4095) >> 12), prot & 3))
+
+    def drop(addr: int, length: int) -> None:
+        for vpn in range(addr >> 12, (addr + length + 4095) >> 12):
+            pages.pop(vpn, None)
+
+    for batch in trace.iter_batches():
+        for i in np.flatnonzero(batch["op"] >= TraceOp.MAP):
+            a, b, c = (int(batch[name][i]) for name in "abc")
+            match int(batch["op"][i]):
+                case TraceOp.MAP | TraceOp.PROTECT:
+                    put(a, b, c)
+                case TraceOp.UNMAP:
+                    drop(a, b)
+                case TraceOp.BRK if b > a:
+                    put((a + 4095) & ~4095, b - ((a + 4095) & ~4095), 3)
+                case TraceOp.BRK if b < a:
+                    drop((b + 4095) & ~4095, a - b)
+    return pages
+
+
+def pages_of_maps(text: str) -> dict[int, int]:
+    """The same of the text of /proc/PID/maps."""
+    pages: dict[int, int] = {}
+    for line in text.splitlines():
+        if not line.endswith("[vsyscall]"):
+            start, end = (int(x, 16) >> 12 for x in line.split()[0].split("-"))
+            prot = line.split()[1]
+            pages.update(dict.fromkeys(range(start, end), ("r" in prot) + 2 * ("w" in prot)))
+    return pages

@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from record_programs import MEMORY, events, said, touched
+from record_programs import (
+    MEMORY,
+    SHOW_MAPS,
+    events,
+    pages_of_maps,
+    pages_of_trace,
+    said,
+    touched,
+)
 
 from memtwin.record import ExitKind, RecordSummary, Trace, TraceOp, map_flags, map_offset_pages
 
@@ -89,58 +97,11 @@ def test_maps_carry_address_length_protection_and_file_offset(
     assert [(e["a"], e["b"]) for e in events(trace, TraceOp.MLOCK)] == [(at["anon"], 8192)]
 
 
-SHOW_MAPS = r"""
-#include <stdio.h>
-#include <stdlib.h>
-static char in_bss[100000];
-int main(void)
-{
-    char *heap = malloc(300000);
-    heap[0] = in_bss[5] = 1;
-    FILE *maps = fopen("/proc/self/maps", "r");
-    for (int c; (c = getc(maps)) != EOF;) putchar(c);
-    return 0;
-}
-"""
-
-
-def pages_of_trace(trace: Trace) -> dict[int, int]:
-    """Page number -> read and write permission, as the trace's mapping events leave them."""
-    pages: dict[int, int] = {}
-
-    def put(addr: int, length: int, prot: int) -> None:
-        pages.update(dict.fromkeys(range(addr >> 12, (addr + length + 4095) >> 12), prot & 3))
-
-    def drop(addr: int, length: int) -> None:
-        for vpn in range(addr >> 12, (addr + length + 4095) >> 12):
-            pages.pop(vpn, None)
-
-    for batch in trace.iter_batches():
-        for i in np.flatnonzero(batch["op"] >= TraceOp.MAP):
-            a, b, c = (int(batch[name][i]) for name in "abc")
-            match int(batch["op"][i]):
-                case TraceOp.MAP | TraceOp.PROTECT:
-                    put(a, b, c)
-                case TraceOp.UNMAP:
-                    drop(a, b)
-                case TraceOp.BRK if b > a:
-                    put((a + 4095) & ~4095, b - ((a + 4095) & ~4095), 3)
-                case TraceOp.BRK if b < a:
-                    drop((b + 4095) & ~4095, a - b)
-    return pages
-
-
 def test_the_rebuilt_address_space_is_the_real_one_page_for_page(
     record_here: Record, compile_c: Compile, capfd: Any
 ) -> None:
     _, trace = record_here(compile_c(SHOW_MAPS))
-    real: dict[int, int] = {}
-    for line in capfd.readouterr().out.splitlines():
-        if line.endswith("[vsyscall]"):
-            continue
-        start, end = (int(x, 16) >> 12 for x in line.split()[0].split("-"))
-        prot = line.split()[1]
-        real.update(dict.fromkeys(range(start, end), ("r" in prot) + 2 * ("w" in prot)))
+    real = pages_of_maps(capfd.readouterr().out)
     assert len(real) > 2000
     assert pages_of_trace(trace) == real
 

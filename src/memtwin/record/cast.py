@@ -39,7 +39,7 @@ class _Process:
     key: ProcessKey
     parent: ProcessKey
     first_tid: int
-    images: int = 1
+    execs: int = 0
     comm: str = ""
     exit_status: int | None = None  # by exit_group()
     left_for: str | None = None
@@ -91,7 +91,6 @@ class Cast:
         thread.refs = max(thread.refs, int(header["refs"]))
         if end_ns >= process.last_ns:
             process.last_ns, process.last_slot = end_ns, slot
-        process.images = max(process.images, int(header["image"]) + 1)
         self._n_touches += n_touches
         self._n_records += n_touches + int((events["op"] < _FIRST_INTERNAL).sum())
         for i in np.flatnonzero(events["op"] != OP_STRING).tolist():
@@ -110,6 +109,7 @@ class Cast:
         match int(event["op"]):
             case TraceOp.EXEC:
                 process.comm, process.left_for = os.path.basename(text)[:15], None
+                process.execs += 1
             case TraceOp.EXIT if v[1] == ExitKind.PROCESS:
                 process.exit_status = v[0]
             case TraceOp.EXIT:
@@ -212,7 +212,7 @@ class Cast:
     def _end_of(self, process: _Process) -> tuple[int, ExitKind, str]:
         if process.exit_status is not None:
             return process.exit_status, ExitKind.PROCESS, f"exit {process.exit_status}"
-        waited = self._ended.get(process.key[0]) if process.parent not in self._processes else None
+        waited = self._ended.get(process.key[0])
         if waited is None:
             waited = self._waited.get((process.parent, process.key[0]))
         if waited is not None and os.WIFSIGNALED(waited) and process.left_for is None:
@@ -260,6 +260,6 @@ class Cast:
             last_ns=thread.last_ns - self._start_ns,
             insns=thread.insns,
             refs=thread.refs,
-            images=process.images,
+            images=process.execs + (parent is not None),
             ended=ended,
         )

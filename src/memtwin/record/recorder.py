@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import errno
 import os
 import shutil
 import signal
@@ -18,6 +19,7 @@ from memtwin.errors import UserError
 from memtwin.record import schema
 from memtwin.record.host import measure_native
 from memtwin.record.lackey import record_lackey
+from memtwin.record.life import record_life
 from memtwin.record.part import PartReader
 from memtwin.record.program import Program, find_program
 from memtwin.record.qemu import emulator_for, record_qemu
@@ -64,6 +66,8 @@ class RecordSummary:
             )
         if counts.still_running:
             lines.append(f"{counts.still_running} processes had not ended: their rest is missing")
+        if counts.lost_events:
+            lines.append(f"{counts.lost_events} events were lost by the kernel")
         if counts.lost_blocks:
             lines.append(f"{counts.lost_blocks} blocks of events were lost")
         if counts.damaged_blocks:
@@ -138,6 +142,8 @@ def record(
         metadata = _convert(part, out, result, native_cpu_ns)
     except OSError as error:
         part.unlink(missing_ok=True)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(f"{out.parent}: the disk is full; the recording was given up") from None
         raise UserError(f"{out}: can't be written ({error.strerror or error})") from None
     except UserError:
         part.unlink(missing_ok=True)
@@ -166,17 +172,21 @@ def _run(method: Method, job: _Job) -> RunResult:
         )
     if method is Method.LACKEY:
         return record_lackey(job.program, job.command, job.part, job.window_refs, job.progress)
-    raise UserError(f"{method.value}: not built yet, allowed are qemu and lackey")
+    return record_life(job.program, job.command, job.part, job.progress)
 
 
 def _convert(part: Path, out: Path, result: RunResult, native_cpu_ns: int) -> schema.TraceMetadata:
-    with contextlib.closing(PartReader(part, {result.pid: result.wait_status})) as reader:
+    ended = {**result.ended, result.pid: result.wait_status}
+    with contextlib.closing(PartReader(part, ended)) as reader:
         metadata = reader.metadata
         metadata.complete = True
+        if metadata.recorder.method == Method.LIFE.value:
+            metadata.counts.insns = 0  # its clock is time
         metadata.wall_ns, metadata.cpu_ns = result.wall_ns, result.cpu_ns
         metadata.native_cpu_ns = native_cpu_ns
         metadata.exit_status = result.exit_status
         metadata.counts.children_missing += result.children_missing
+        metadata.counts.lost_events = result.lost_events
         if os.WIFSIGNALED(result.wait_status) and os.WTERMSIG(result.wait_status) == signal.SIGILL:
             metadata.notes.append(
                 "the program met an instruction that the emulated processor doesn't know; "

@@ -164,6 +164,7 @@ class Counts(msgspec.Struct):
     threads: int = 0
     children_missing: int = 0  # executed a program the recorder could not follow
     still_running: int = 0  # processes without an end when the recording stopped
+    lost_events: int = 0  # dropped by the kernel: only the `life` recorder can lose some
     lost_blocks: int = 0
     damaged_blocks: int = 0
 

@@ -14,8 +14,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-_WATCHED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-_SI_KERNEL = 0x80  # include/uapi/asm-generic/siginfo.h SI_KERNEL, v6.12: the terminal's Ctrl-C
+# held back while a program runs, and waited for
+WATCHED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGCHLD)
+SI_KERNEL = 0x80  # include/uapi/asm-generic/siginfo.h SI_KERNEL, v6.12: the terminal's Ctrl-C
 _IMPATIENT = 3  # this many Ctrl-C kill a program that doesn't end by itself
 
 
@@ -30,6 +31,8 @@ class RunResult:
     usage: resource.struct_rusage
     signals: list[int] = field(default_factory=list)  # those the recorder got meanwhile
     children_missing: int = 0  # that the recorder did not follow and knows of
+    lost_events: int = 0  # that the kernel dropped for want of room
+    ended: dict[int, int] = field(default_factory=dict)  # wait statuses of the followed, by pid
 
     @property
     def exit_status(self) -> int:
@@ -46,7 +49,7 @@ def run_supervised(
     tick_s: float = 0.1,
 ) -> RunResult:
     """Run `command` to its end; `tick(elapsed_ns)` is called meanwhile and stops it by False."""
-    old_mask = signal.pthread_sigmask(signal.SIG_BLOCK, (*_WATCHED, signal.SIGCHLD))
+    old_mask = hold_signals()
     begun_ns = time.monotonic_ns()
     try:
         sys.stdout.flush()
@@ -62,14 +65,22 @@ def run_supervised(
             os.waitpid(pid, 0)
             raise
     finally:
-        _drop_pending()
-        signal.pthread_sigmask(signal.SIG_SETMASK, old_mask)
+        release_signals(old_mask)
 
 
-def _drop_pending() -> None:
-    """A Ctrl-C that the program answered by ending must not strike the recorder afterwards."""
-    while signal.sigtimedwait((*_WATCHED, signal.SIGCHLD), 0) is not None:
+def hold_signals() -> set[signal.Signals]:
+    """Hold back the signals that are the program's while it runs; gives the mask before."""
+    return {signal.Signals(n) for n in signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)}
+
+
+def release_signals(old_mask: set[signal.Signals]) -> None:
+    """Undo `hold_signals`.
+
+    A Ctrl-C that the program answered by ending must not strike the recorder afterwards.
+    """
+    while signal.sigtimedwait(WATCHED, 0) is not None:
         pass
+    signal.pthread_sigmask(signal.SIG_SETMASK, old_mask)
 
 
 def _wait(
@@ -86,11 +97,11 @@ def _wait(
         if tick is not None and not stopped and not tick(elapsed_ns):
             stopped = True
             os.kill(pid, signal.SIGKILL)
-        info = signal.sigtimedwait((*_WATCHED, signal.SIGCHLD), tick_s)
+        info = signal.sigtimedwait(WATCHED, tick_s)
         if info is None or info.si_signo == signal.SIGCHLD:
             continue
         got.append(info.si_signo)
         if got.count(signal.SIGINT) >= _IMPATIENT:
             os.kill(pid, signal.SIGKILL)
-        elif info.si_code != _SI_KERNEL:
+        elif info.si_code != SI_KERNEL:
             os.kill(pid, info.si_signo)  # sent to the recorder alone: pass it on
