@@ -63,7 +63,8 @@ def test_a_single_page_at_index_0_needs_no_node_and_a_second_page_brings_one() -
 
 
 def test_a_file_of_8224_pages_has_the_140_nodes_that_a_kernel_allocated_for_it() -> None:
-    # 129 leaves of 64 slots, 3 nodes above them, 1 root: 133 objects, in slabs of 14 of which 10 make 140
+    # 129 leaves of 64 slots, 3 nodes above them, 1 root: 133 objects, in slabs of 14 of which 10
+    # make 140
     mapping = Mapping(1, 11, FILE, 64 << 20)
     for index in range(8224):
         mapping.store(index, index + 1)

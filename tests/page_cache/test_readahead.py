@@ -81,7 +81,9 @@ def test_random_mode_reads_the_request_alone_even_at_the_start(kernel: int) -> N
 
 
 @pytest.mark.parametrize("kernel", [601, 612])
-def test_an_mmap_miss_reads_around_the_fault_until_there_are_100_misses_too_many(kernel: int) -> None:
+def test_an_mmap_miss_reads_around_the_fault_until_there_are_100_misses_too_many(
+    kernel: int,
+) -> None:
     mapping, ra, rules = Mapping(1, 11, FILE, 1 << 32), FileRa(32), Readahead(kernel, IO_PAGES)
     assert rules.mmap_readahead(mapping, ra, 5, 0) == READ_WINDOW
     assert (rules.start, rules.nr, rules.lookahead) == (0, 32, 8)

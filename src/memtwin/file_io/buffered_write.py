@@ -1,6 +1,7 @@
 """Owns writing to files through the page cache: write(), and the first write to a mapped page.
 
-Imports file_io (cache_pages, dirty, filemap, flusher, throttle, ext4). Has never heard of descriptors or paths.
+Imports file_io (cache_pages, dirty, filemap, flusher, throttle, ext4). Has never heard of
+descriptors or paths.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ class BufferedWrite:
     def write(
         self, file: OpenFile, offset: cython.longlong, length: cython.longlong
     ) -> cython.longlong:
-        """One write() of `length` bytes: bytes written, or NEED_OOM. generic_perform_write(), v6.12."""
+        """One write() of `length` bytes: bytes written, or NEED_OOM. generic_perform_write(),
+        v6.12."""
         mapping: Mapping = file.mapping
         inode: Inode = file.inode
         if length <= 0:
@@ -80,7 +82,7 @@ class BufferedWrite:
                 break
             if stop > mapping.size_bytes:
                 mapping.size_bytes = stop
-            self._write_end(mapping, inode, pfn)
+            self._write_end(mapping, pfn)
             at = stop
             budget -= 1
             if budget <= 0:
@@ -111,7 +113,8 @@ class BufferedWrite:
         start: cython.longlong,
         stop: cython.longlong,
     ) -> cython.int:
-        """The page, with buffers, and read first when it is written in part: ext4_da_write_begin(), v6.1."""
+        """The page, with buffers, and read first when it is written in part: ext4_da_write_begin(),
+        v6.1."""
         pfn: cython.int = self.page_cache.find_get_entry(mapping, index)
         if pfn < 0:
             pfn = self.pages.add_new(mapping, index, GFP_WRITE_BEGIN)
@@ -141,7 +144,9 @@ class BufferedWrite:
         if self.mem.flags[pfn] & PG_LOCKED:
             self.filemap.read_for_write(mapping, index, pfn)
             return
-        whole: cython.int = 1 if start & 4095 == 0 and (stop & 4095 == 0 or stop >= mapping.size_bytes) else 0
+        whole: cython.int = (
+            1 if start & 4095 == 0 and (stop & 4095 == 0 or stop >= mapping.size_bytes) else 0
+        )
         if not whole and index << 12 < mapping.size_bytes:
             self.filemap.read_for_write(mapping, index, pfn)
 
@@ -154,16 +159,17 @@ class BufferedWrite:
             self.ext4.cache.add_es(inode, 0 if inode.es_clean else 1, 1)
 
     @cython.cfunc
-    def _write_end(self, mapping: Mapping, inode: object, pfn: cython.int) -> cython.void:
+    def _write_end(self, mapping: Mapping, pfn: cython.int) -> cython.void:
         """The page is uptodate and dirty: ext4_da_write_end(), v6.1."""
         self.mem.flags[pfn] |= PG_UPTODATE
-        if self.dirty.folio_mark_dirty(mapping, pfn):
-            if self.dirty.inode_dirtied:
-                self.dirty.inode_dirtied = 0
-                self.flusher.mark_dirty(inode)
+        self.dirty.folio_mark_dirty(mapping, pfn)
+        if self.dirty.newly_dirty:
+            self.flusher.collect()
 
     @cython.ccall
-    def page_mkwrite(self, file: OpenFile, index: cython.longlong, pfn: cython.int) -> cython.longlong:
+    def page_mkwrite(
+        self, file: OpenFile, index: cython.longlong, pfn: cython.int
+    ) -> cython.longlong:
         """A shared mapping is about to write the page: dirty it, perhaps pause; ns paused.
 
         fs/ext4/inode.c ext4_page_mkwrite(), mm/memory.c fault_dirty_shared_page(), v6.12.
@@ -176,7 +182,7 @@ class BufferedWrite:
             self.objects.alloc_heads(pfn)
         if not mapping.is_mapped(index):
             self._delay(inode)
-        self._write_end(mapping, inode, pfn)
+        self._write_end(mapping, pfn)
         self.mem.refcount[pfn] += 1
         paused_ns: cython.longlong = self.throttle.ratelimited()
         self.mem.refcount[pfn] -= 1

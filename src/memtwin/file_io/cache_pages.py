@@ -1,7 +1,8 @@
 """Owns bringing a new page into the page cache: frame, charge, tree nodes, slot, refault, LRU.
 
-Imports reclaim, page_cache, file_io/objects. Has never heard of files, offsets or devices. A new page comes
-locked and not uptodate, with one reference of the cache; nothing has changed when it cannot come.
+Imports reclaim, page_cache, file_io/objects. Has never heard of files, offsets or devices. A new
+page comes locked and not uptodate, with one reference of the cache; nothing has changed when it
+cannot come.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from memtwin.reclaim.workingset import Workingset
 @cython.final
 @cython.cclass
 class CachePages:
-    """Adds pages on behalf of the memcg `memcg_id`, which the machine sets with the running task."""
+    """Adds pages on behalf of the memcg `memcg_id`, which the machine sets with the running
+    task."""
 
     def __init__(
         self,
@@ -44,7 +46,8 @@ class CachePages:
 
     @cython.ccall
     def add_new(self, mapping: Mapping, index: cython.longlong, gfp: cython.int) -> cython.int:
-        """A new page at the pageless `index`: pfn, NEED_OOM or ALLOC_FAILED. filemap_add_folio(), v6.12."""
+        """A new page at the pageless `index`: pfn, NEED_OOM or ALLOC_FAILED. filemap_add_folio(),
+        v6.12."""
         pfn: cython.int = self.slowpath.alloc_page(gfp, 0)
         if pfn < 0:
             return pfn

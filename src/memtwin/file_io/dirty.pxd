@@ -17,7 +17,7 @@ cdef class Dirty:
     cdef public VmStat vmstat
     cdef public MemcgTable memcg
     cdef public long long nr_dirtied
-    cdef public int inode_dirtied
+    cdef public list newly_dirty
     cdef int _node_of(self, int zone_id)
     cpdef int folio_mark_dirty(self, Mapping mapping, int pfn)
     cpdef int clear_dirty(self, Mapping mapping, int pfn)

@@ -2,8 +2,8 @@
 
 Imports page_cache, memcg/table and page. Has never heard of who writes pages or when.
 
-clean -> folio_mark_dirty -> dirty -> clear_dirty_for_io -> (I/O under way: reclaim/folio_io) -> clean.
-`nr_dirtied` counts for balance_dirty_pages: the running task's pages since it last looked.
+clean -> folio_mark_dirty -> dirty -> clear_dirty_for_io -> (I/O under way: reclaim/folio_io) ->
+clean. `nr_dirtied` counts for balance_dirty_pages: the running task's pages since it last looked.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ class Dirty:
         self.vmstat = vmstat
         self.memcg = memcg
         self.nr_dirtied = 0
-        self.inode_dirtied = 0  # id of the mapping that got its first dirty page; 0 none, the caller clears it
+        self.newly_dirty: list[
+            int
+        ] = []  # mappings that got their first dirty page; the flusher takes them
 
     @cython.cfunc
     def _node_of(self, zone_id: cython.int) -> cython.int:
@@ -47,7 +49,7 @@ class Dirty:
         if mapping.kind == SHMEM:
             return 1  # mm/shmem.c noop_dirty_folio: never counted
         if mapping.nr_dirty == 0:
-            self.inode_dirtied = mapping.id
+            self.newly_dirty.append(mapping.id)
         mapping.note_dirty(self.mem.index[pfn])
         zone_id: cython.int = self.zones.zone_of(pfn)
         node: cython.int = self._node_of(zone_id)

@@ -1,10 +1,12 @@
 """Owns how many pages may be dirty: thresholds, the device's share of them, its measured bandwidth.
 
-Imports page and hardware. Arithmetic over counters: it writes no page and wakes nobody. One device holds all
-files, so one `bdi_writeback` is enough.
+Imports page and hardware. Arithmetic over counters: it writes no page and wakes nobody. One device
+holds all files, so one `bdi_writeback` is enough.
 
-# DIFFERS: no per-memcg domains (CONFIG_CGROUP_WRITEBACK); a writer in a small memcg is throttled by the
-# machine's limits alone; bends nr_dirty inside a memcg limit, where reclaim then meets more dirty pages.
+# DIFFERS: no per-memcg domains (CONFIG_CGROUP_WRITEBACK); a writer in a small memcg is throttled by
+the
+# machine's limits alone; bends nr_dirty inside a memcg limit, where reclaim then meets more dirty
+pages.
 """
 
 from __future__ import annotations
@@ -134,13 +136,16 @@ class DirtyLimits:
     def age_completions(self) -> None:
         """Count completed writes and halve the count every 3 s: lib/flex_proportions.c, v6.1.
 
-        # DIFFERS: swap-out also raises nr_written; it counts as the file device's here, which hardly moves
+        # DIFFERS: swap-out also raises nr_written; it counts as the file device's here, which
+        hardly moves
         # the share of a machine with one file device.
         """
         now = self.jiffies()
         while self._period_end and now >= self._period_end:
             self.completions >>= 1
-            self._period_end = self._period_end + VM_COMPLETIONS_PERIOD if self.completions > 1 else 0
+            self._period_end = (
+                self._period_end + VM_COMPLETIONS_PERIOD if self.completions > 1 else 0
+            )
         written = int(self.vmstat.global_node_page_state(NR_WRITTEN))
         fresh = written - self._written_seen
         self._written_seen = written
@@ -158,7 +163,8 @@ class DirtyLimits:
 
     def wb_thresh(self, thresh: int) -> int:
         """The device's share of `thresh`: none until it completed a write, then all of it."""
-        # mm/page-writeback.c __wb_calc_thresh(), lib/flex_proportions.c fprop_fraction_percpu(), v6.1
+        # mm/page-writeback.c __wb_calc_thresh(), lib/flex_proportions.c fprop_fraction_percpu(),
+        # v6.1
         self.age_completions()
         return thresh if self.completions > 0 else 0
 
@@ -272,8 +278,9 @@ class DirtyLimits:
     def columns(self) -> list[tuple[str, object]]:
         """(name, value) of all state, for digests."""
         names = (
-            "dirty_limit", "dirty_limit_tstamp", "avg_write_bandwidth", "write_bandwidth", "dirty_ratelimit",
-            "balanced_dirty_ratelimit", "bw_time_stamp", "completions", "dirty_exceeded",
+            "dirty_limit", "dirty_limit_tstamp", "avg_write_bandwidth", "write_bandwidth",
+            "dirty_ratelimit", "balanced_dirty_ratelimit", "bw_time_stamp", "completions",
+            "dirty_exceeded",
         )  # fmt: skip
         return [(name, int(getattr(self, name))) for name in names]
 

@@ -1,10 +1,13 @@
-"""Owns the names of one ext4 file system: creating, finding and removing files, and what that changes on disk.
+"""Owns the names of one ext4 file system: creating, finding and removing files, and what that
+changes on disk.
 
-Imports file_io (geometry, inode, journal, metadata, objects, invalidate) and page_cache. Has never heard of open
-files or of writing data back.
+Imports file_io (geometry, inode, journal, metadata, objects, invalidate) and page_cache. Has never
+heard of open files or of writing data back.
 
-# DIFFERS: directory entries are spread over leaf blocks by a hash of our own, not half-MD4; bends by a few
-# which leaf splits first, not how many there are. Block and inode allocators are next-fit within a group.
+# DIFFERS: directory entries are spread over leaf blocks by a hash of our own, not half-MD4; bends
+by a few
+# which leaf splits first, not how many there are. Block and inode allocators are next-fit within a
+group.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from bisect import insort
 
 from memtwin.errors import UserError
 from memtwin.file_io.geometry import FIRST_INO, FLEX_BG, ROOT_INO, Ext4Geometry
-from memtwin.file_io.inode import Inode, InodeCache
+from memtwin.file_io.inode import DIRECTORY, Inode, InodeCache
 from memtwin.file_io.journal import Journal
 from memtwin.file_io.metadata import FROM_DISK, NEW_BLOCK, Metadata
 from memtwin.page_cache.mapping import FILE, Mapping
@@ -67,6 +70,19 @@ class Directory:
         return self.leaves[low]
 
 
+def move_half(blocks: Directory, leaf: Leaf, block: int) -> None:
+    """Move the upper half of a full leaf, by bytes, to a new leaf in `block` behind it."""
+    new = Leaf(block)
+    moved = 0
+    while moved + entry_bytes(leaf.entries[-1][1]) <= leaf.used_bytes // 2:
+        entry = leaf.entries.pop()
+        new.entries.insert(0, entry)
+        moved += entry_bytes(entry[1])
+        leaf.used_bytes -= entry_bytes(entry[1])
+        new.used_bytes += entry_bytes(entry[1])
+    blocks.leaves.insert(blocks.leaves.index(leaf) + 1, new)
+
+
 class Ext4:
     """One mounted file system."""
 
@@ -89,10 +105,13 @@ class Ext4:
         self._freed_inos: list[list[int]] = [[] for _ in range(geometry.nr_groups)]
         self._cursor = [geometry.data_start(g) for g in range(geometry.nr_groups)]
         self.sampled_mount = False
-        # bitmaps that mke2fs wrote: those of groups that begin a flex group, where all metadata lies
+        # bitmaps that mke2fs wrote: those of groups that begin a flex group, where all metadata
+        # lies
         starts = range(0, geometry.nr_groups, FLEX_BG)
-        self._bitmaps = {bitmap(g) for g in starts for bitmap in (geometry.block_bitmap, geometry.inode_bitmap)}
-        root = Inode(ROOT_INO, "", ROOT_INO, True)
+        self._bitmaps = {
+            bitmap(g) for g in starts for bitmap in (geometry.block_bitmap, geometry.inode_bitmap)
+        }
+        root = Inode(ROOT_INO, "", ROOT_INO, DIRECTORY)
         root.dentry_count = 1  # the mount holds it
         cache.inodes[ROOT_INO] = root
         cache.instantiate(root)
@@ -112,7 +131,8 @@ class Ext4:
                 self._spread(at, nr_blocks)
                 return first
         raise UserError(
-            f"file system: found no room for {nr_blocks} more blocks, the device has {self.geometry.nr_blocks}"
+            f"file system: found no room for {nr_blocks} more blocks, "
+            f"the device has {self.geometry.nr_blocks}"
         )
 
     def _spread(self, group: int, nr_blocks: int) -> None:
@@ -137,7 +157,8 @@ class Ext4:
         raise UserError(f"file system: found no free inode, it has {geometry.nr_inodes}")
 
     def _group_of_new_dir(self, parent: int, name: str) -> int:
-        """Top-level directories are spread by their names' hash, by flex group (find_group_orlov(), v6.1)."""
+        """Top-level directories are spread by their names' hash, by flex group (find_group_orlov(),
+        v6.1)."""
         if parent != ROOT_INO:
             return self.geometry.group_of_inode(parent)
         flex_groups = -(-self.geometry.nr_groups // FLEX_BG)
@@ -154,7 +175,9 @@ class Ext4:
         """Blocks were given or taken: bitmaps and descriptors of their groups, and the inode."""
         if nr_blocks > 0:
             first = self.geometry.group_of_block(first_block)
-            last = self.geometry.group_of_block(min(first_block + nr_blocks, self.geometry.nr_blocks) - 1)
+            last = self.geometry.group_of_block(
+                min(first_block + nr_blocks, self.geometry.nr_blocks) - 1
+            )
             self.journal.make_room(2 * (last - first + 1) + 2)
             for group in range(first, last + 1):
                 self._change_bitmap(self.geometry.block_bitmap(group))
@@ -162,19 +185,24 @@ class Ext4:
         self.dirty_inode(inode)
 
     def _change_bitmap(self, block: int) -> None:
-        """Change a bitmap; one of a group never used before is made, not read (EXT4_BG_BLOCK_UNINIT)."""
+        """Change a bitmap; one of a group never used before is made, not read
+        (EXT4_BG_BLOCK_UNINIT)."""
         self.journal.change(block, FROM_DISK if block in self._bitmaps else NEW_BLOCK)
         self._bitmaps.add(block)
 
     def _read_inode(self, inode: Inode) -> None:
-        """Bring in the block of the inode's record, with readahead: __ext4_get_inode_loc(), v6.12."""
+        """Bring in the block of the inode's record, with readahead: __ext4_get_inode_loc(),
+        v6.12."""
         geometry = self.geometry
         block = geometry.inode_block(inode.ino)
-        if self.metadata.page_of(block) < 0:
+        if not self.metadata.is_read(block):
             group = geometry.group_of_inode(inode.ino)
             first = max(block & ~(INODE_READAHEAD_BLOCKS - 1), geometry.itable(group))
             used = min(self._next_ino[group] - 1, geometry.inodes_per_group)
-            end = min(first + INODE_READAHEAD_BLOCKS, geometry.itable(group) + used // geometry.inodes_per_block + 1)
+            end = min(
+                first + INODE_READAHEAD_BLOCKS,
+                geometry.itable(group) + used // geometry.inodes_per_block + 1,
+            )
             self.metadata.readahead(first, end)
         self.metadata.get_block(block, FROM_DISK)
 
@@ -192,7 +220,7 @@ class Ext4:
 
     def _walk_dir(self, directory: Inode, name: str, path: str) -> Inode:
         found = self.lookup(directory, name)
-        if found is None or not found.is_dir:
+        if found is None or found.kind != DIRECTORY:
             raise UserError(f"path: found {path!r}, but {name!r} is not a directory there")
         return found
 
@@ -211,7 +239,8 @@ class Ext4:
         return inode
 
     def _probe(self, directory: Inode, name: str) -> Leaf:
-        """Read the index and the leaf where `name` is or would be: fs/ext4/namei.c dx_probe(), v6.12."""
+        """Read the index and the leaf where `name` is or would be: fs/ext4/namei.c dx_probe(),
+        v6.12."""
         blocks = self.directories[directory.ino]
         leaf = blocks.leaf_of(name_hash(name))
         if len(blocks.leaves) > 1:
@@ -219,19 +248,22 @@ class Ext4:
         self.metadata.get_block(leaf.block, FROM_DISK)
         return leaf
 
-    def declare(self, directory: Inode, name: str, is_dir: bool) -> Inode:
+    def declare(self, directory: Inode, name: str, kind: int) -> Inode:
         """A file or directory that mke2fs put there: on disk, not in memory."""
         group = 0 if directory.ino == ROOT_INO else self.geometry.group_of_inode(directory.ino)
-        inode = Inode(self._take_ino(group), name, directory.ino, is_dir)
+        inode = Inode(self._take_ino(group), name, directory.ino, kind)
         self.cache.inodes[inode.ino] = inode
         directory.children[name] = inode.ino
         blocks = self.directories[directory.ino]
         leaf = blocks.leaf_of(name_hash(name))
-        if leaf.used_bytes + entry_bytes(name) > self.geometry.block_bytes - CSUM_TAIL_BYTES:
-            raise UserError(f"files: found too many files declared in one directory at {name!r}, allowed is a block")
+        if self._is_full(leaf, name):
+            if len(blocks.leaves) == 1:
+                leaf.block = self._take_blocks(group, 1)
+            move_half(blocks, leaf, self._take_blocks(group, 1))
+            leaf = blocks.leaf_of(name_hash(name))
         insort(leaf.entries, (name_hash(name), name))
         leaf.used_bytes += entry_bytes(name)
-        if is_dir:
+        if kind == DIRECTORY:
             self.directories[inode.ino] = Directory(self._take_blocks(group, 1))
         return inode
 
@@ -242,19 +274,20 @@ class Ext4:
         return first // self.geometry.blocks_per_page
 
     def sample_last_mounted(self) -> None:
-        """The first open writes the mount's path to the superblock: ext4_sample_last_mounted(), v6.12."""
+        """The first open writes the mount's path to the superblock: ext4_sample_last_mounted(),
+        v6.12."""
         if not self.sampled_mount:
             self.sampled_mount = True
             self.journal.make_room(1)
             self.journal.change(self.geometry.superblock())
 
-    def create(self, directory: Inode, name: str, is_dir: bool) -> Inode:
+    def create(self, directory: Inode, name: str, kind: int) -> Inode:
         """A new, empty file or directory: ext4_create(), ext4_mkdir(). Its dentry has one user."""
         group = self.geometry.group_of_inode(directory.ino)
-        if is_dir:
+        if kind == DIRECTORY:
             group = self._group_of_new_dir(directory.ino, name)
         ino = self._take_ino(group)
-        inode = Inode(ino, name, directory.ino, is_dir)
+        inode = Inode(ino, name, directory.ino, kind)
         self.cache.inodes[ino] = inode
         group = self.geometry.group_of_inode(ino)
         self.journal.make_room(12)
@@ -262,7 +295,7 @@ class Ext4:
         self.journal.change(self.geometry.descriptor_block(group))
         self.metadata.get_block(self.geometry.inode_block(ino), NEW_BLOCK)
         self.journal.change(self.geometry.inode_block(ino))
-        if is_dir:
+        if kind == DIRECTORY:
             block = self._take_blocks(group, 1)
             self.metadata.get_block(block, NEW_BLOCK)
             self.journal.change(block)
@@ -276,15 +309,20 @@ class Ext4:
         return inode
 
     def _add_entry(self, directory: Inode, name: str) -> None:
-        """Put the name into its leaf, splitting it when full: fs/ext4/namei.c ext4_add_entry(), v6.12."""
+        """Put the name into its leaf, splitting it when full: fs/ext4/namei.c ext4_add_entry(),
+        v6.12."""
         blocks = self.directories[directory.ino]
         leaf = self._probe(directory, name)
-        if leaf.used_bytes + entry_bytes(name) > self.geometry.block_bytes - CSUM_TAIL_BYTES:
+        if self._is_full(leaf, name):
             self._split(directory, blocks, leaf)
             leaf = blocks.leaf_of(name_hash(name))
         insort(leaf.entries, (name_hash(name), name))
         leaf.used_bytes += entry_bytes(name)
         self.journal.change(leaf.block)
+
+    def _is_full(self, leaf: Leaf, name: str) -> bool:
+        room = self.geometry.block_bytes - CSUM_TAIL_BYTES
+        return leaf.used_bytes + entry_bytes(name) > room
 
     def _new_dir_block(self, directory: Inode) -> int:
         block = self._take_blocks(self.geometry.group_of_inode(directory.ino), 1)
@@ -294,23 +332,17 @@ class Ext4:
         return block
 
     def _split(self, directory: Inode, blocks: Directory, leaf: Leaf) -> None:
-        """Move the upper half of a leaf, by bytes, to a new block: do_split(), make_indexed_dir(), v6.12."""
+        """Move the upper half of a leaf, by bytes, to a new block: do_split(), make_indexed_dir(),
+        v6.12."""
         if len(blocks.leaves) == 1:
             leaf.block = self._new_dir_block(directory)  # the first block becomes the index
-        new = Leaf(self._new_dir_block(directory))
-        moved = 0
-        while moved + entry_bytes(leaf.entries[-1][1]) <= leaf.used_bytes // 2:
-            entry = leaf.entries.pop()
-            new.entries.insert(0, entry)
-            moved += entry_bytes(entry[1])
-            leaf.used_bytes -= entry_bytes(entry[1])
-            new.used_bytes += entry_bytes(entry[1])
-        blocks.leaves.insert(blocks.leaves.index(leaf) + 1, new)
+        move_half(blocks, leaf, self._new_dir_block(directory))
         self.journal.change(leaf.block)
         self.journal.change(blocks.index_block)
 
     def unlink(self, directory: Inode, inode: Inode) -> None:
-        """Take the name away and free the inode's number; its pages are gone already: ext4_unlink()."""
+        """Take the name away and free the inode's number; its pages are gone already:
+        ext4_unlink()."""
         leaf = self._probe(directory, inode.name)
         entry = (name_hash(inode.name), inode.name)
         if entry in leaf.entries:
@@ -329,7 +361,8 @@ class Ext4:
         self.dirty_inode(directory)
         self.dirty_inode(inode)
         heapq.heappush(self._freed_inos[group], inode.ino)
-        # DIFFERS: the kernel keeps a negative dentry until it is pruned; bends dentry counts after rmfiles
+        # DIFFERS: the kernel keeps a negative dentry until it is pruned; bends dentry counts after
+        # rmfiles
         self.cache.kill_dentry(inode)
         self.forget_mapping(inode)
         self.cache.evict(inode)

@@ -1,8 +1,8 @@
 """Owns reading files: read() through the page cache, faults on mapped files, and readahead's I/O.
 
-Imports reclaim, page_cache, file_io/cache_pages, hardware. Has never heard of dirty pages, tasks or page tables.
-A hole reads as zeros without I/O. Pages come back without a reference: nothing else runs until the caller
-has taken its own.
+Imports reclaim, page_cache, file_io/cache_pages, hardware. Has never heard of dirty pages, tasks or
+page tables. A hole reads as zeros without I/O. Pages come back without a reference: nothing else
+runs until the caller has taken its own.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ class Filemap:
     def read(
         self, file: OpenFile, offset: cython.longlong, length: cython.longlong
     ) -> cython.longlong:
-        """One read() of `length` bytes: bytes read, or NEED_OOM. mm/filemap.c filemap_read(), v6.12."""
+        """One read() of `length` bytes: bytes read, or NEED_OOM. mm/filemap.c filemap_read(),
+        v6.12."""
         mapping: Mapping = file.mapping
         if offset >= mapping.size_bytes or length <= 0:
             return 0
@@ -121,7 +122,8 @@ class Filemap:
         length: cython.longlong,
         block_bytes: cython.longlong,
     ) -> cython.longlong:
-        """read() of `block_bytes` at a time until `length` is read, the file ends or the slice does.
+        """read() of `block_bytes` at a time until `length` is read, the file ends or the slice
+        does.
 
         Bytes read, or NEED_OOM when the first read() met it.
         """
@@ -139,8 +141,11 @@ class Filemap:
         return done
 
     @cython.cfunc
-    def _scan(self, mapping: Mapping, index: cython.longlong, beyond: cython.longlong) -> cython.int:
-        """Pages from `index` on up to a gap, a mark or one not yet read: filemap_get_read_batch()."""
+    def _scan(
+        self, mapping: Mapping, index: cython.longlong, beyond: cython.longlong
+    ) -> cython.int:
+        """Pages from `index` on up to a gap, a mark or one not yet read:
+        filemap_get_read_batch()."""
         last: cython.longlong = index + self.batch_size
         if beyond < last:
             last = beyond
@@ -162,14 +167,18 @@ class Filemap:
     def _get_pages(
         self, file: OpenFile, index: cython.longlong, beyond: cython.longlong
     ) -> cython.int:
-        """Read pages are ready from `index` on: how many, or NEED_OOM. filemap_get_pages(), v6.12."""
+        """Read pages are ready from `index` on: how many, or NEED_OOM. filemap_get_pages(),
+        v6.12."""
         mapping: Mapping = file.mapping
         got: cython.int
         pfn: cython.int
         while True:
             got = self._scan(mapping, index, beyond)
             if got == 0:
-                if self.readahead.sync_readahead(mapping, file.ra, index, beyond - index) == READ_WINDOW:
+                if (
+                    self.readahead.sync_readahead(mapping, file.ra, index, beyond - index)
+                    == READ_WINDOW
+                ):
                     self._read_window(mapping)
                 got = self._scan(mapping, index, beyond)
             if got == 0:
@@ -232,7 +241,8 @@ class Filemap:
         nr: cython.longlong,
         lookahead: cython.longlong,
     ) -> cython.longlong:
-        """Start reading the missing pages of the window; how many. page_cache_ra_unbounded(), v6.12."""
+        """Start reading the missing pages of the window; how many. page_cache_ra_unbounded(),
+        v6.12."""
         if mapping.size_bytes == 0:
             return 0
         last: cython.longlong = (mapping.size_bytes - 1) >> 12
@@ -257,9 +267,7 @@ class Filemap:
         return started
 
     @cython.cfunc
-    def _start_read(
-        self, mapping: Mapping, index: cython.longlong, pfn: cython.int
-    ) -> cython.void:
+    def _start_read(self, mapping: Mapping, index: cython.longlong, pfn: cython.int) -> cython.void:
         """Put a locked page to the device; a hole is full of zeros at once."""
         if mapping.is_mapped(index):
             self.folio_io.submit_read(self.device, pfn, mapping.block_base + index)
@@ -267,9 +275,7 @@ class Filemap:
             self.folio_io.end_read(pfn)
 
     @cython.cfunc
-    def _read_page(
-        self, mapping: Mapping, index: cython.longlong, pfn: cython.int
-    ) -> cython.void:
+    def _read_page(self, mapping: Mapping, index: cython.longlong, pfn: cython.int) -> cython.void:
         """Read one page and wait for it: filemap_read_folio(), v6.12."""
         self.mem.flags[pfn] |= PG_LOCKED
         self.mem.refcount[pfn] += 1
@@ -279,7 +285,9 @@ class Filemap:
         self.mem.refcount[pfn] -= 1
 
     @cython.ccall
-    def read_for_write(self, mapping: Mapping, index: cython.longlong, pfn: cython.int) -> cython.int:
+    def read_for_write(
+        self, mapping: Mapping, index: cython.longlong, pfn: cython.int
+    ) -> cython.int:
         """A page is written in part: read the rest of it first; 0."""
         if self.mem.flags[pfn] & PG_LOCKED:
             self.folio_io.wait_on_folio(pfn, STALL_FILE_READ)
@@ -296,7 +304,8 @@ class Filemap:
         tried: cython.int,
         memcg_id: cython.int,
     ) -> cython.int:
-        """A fault on page `index`: VM_FAULT_* bits, and `fault_pfn` unless RETRY, OOM or SIGBUS is set.
+        """A fault on page `index`: VM_FAULT_* bits, and `fault_pfn` unless RETRY, OOM or SIGBUS is
+        set.
 
         `tried` is SECOND_TRY after a RETRY. filemap_fault(), v6.12.
         """
@@ -364,12 +373,12 @@ class Filemap:
         return 1 if tried == FIRST_TRY else 0
 
     @cython.ccall
-    def map_pages(
-        self, file: OpenFile, start: cython.longlong, end: cython.longlong
-    ) -> cython.int:
-        """Fault-around: pages of [start, end) that can be mapped now, into `found_pfn`, `found_index`.
+    def map_pages(self, file: OpenFile, start: cython.longlong, end: cython.longlong) -> cython.int:
+        """Fault-around: pages of [start, end) that can be mapped now, into `found_pfn`,
+        `found_index`.
 
-        How many (MAP_ROOM at most). The caller skips those whose PTE is in use. filemap_map_pages(), v6.12.
+        How many (MAP_ROOM at most). The caller skips those whose PTE is in use.
+        filemap_map_pages(), v6.12.
         """
         mapping: Mapping = file.mapping
         if end > mapping.end_index():

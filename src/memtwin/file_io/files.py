@@ -1,8 +1,8 @@
 """Owns open files and what programs do with files: the face for process/ and workload/.
 
-Imports the rest of file_io. Has never heard of tasks, page tables or memcgs beyond the id of the current one
-(`CachePages.memcg_id`). Errors of the simulated program are negative errno values; a path or size that no
-machine could have is a UserError.
+Imports the rest of file_io. Has never heard of tasks, page tables or memcgs beyond the id of the
+current one (`CachePages.memcg_id`). Errors of the simulated program are negative errno values; a
+path or size that no machine could have is a UserError.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from memtwin.file_io.buffered_write import BufferedWrite
 from memtwin.file_io.ext4 import EEXIST, ENOENT, Ext4
 from memtwin.file_io.filemap import Filemap
 from memtwin.file_io.flusher import Flusher
-from memtwin.file_io.inode import Inode
+from memtwin.file_io.inode import DIRECTORY, REGULAR, Inode
 from memtwin.file_io.invalidate import Invalidate
 from memtwin.file_io.objects import FILP, Objects
 from memtwin.file_io.open_file import OpenFile
@@ -60,36 +60,38 @@ class Files:
     # what lies on disk before the machine starts
 
     def declare(self, path: str, size_bytes: int) -> None:
-        """A file of `size_bytes` that is on disk already, not in memory (directories on the way are made)."""
+        """A file of `size_bytes` that is on disk already, not in memory (directories on the way are
+        made)."""
         if size_bytes < 0:
             raise UserError(f"files: found {path!r} of {size_bytes} bytes, allowed are sizes >= 0")
         names = [name for name in path.split("/") if name]
         require(names, "files.declare", f"{path!r} names no file")
         directory = self.cache.inodes[2]
         for name in names[:-1]:
-            directory = self._declare_name(directory, name, True)
-        inode = self._declare_name(directory, names[-1], False)
+            directory = self._declare_name(directory, name, DIRECTORY)
+        inode = self._declare_name(directory, names[-1], REGULAR)
         inode.size_bytes = size_bytes
         pages = (size_bytes + 4095) >> 12
         inode.mapped_end = pages
         if pages:
             inode.block_base = self.ext4.declare_blocks(inode, pages)
 
-    def _declare_name(self, directory: Inode, name: str, is_dir: bool) -> Inode:
+    def _declare_name(self, directory: Inode, name: str, kind: int) -> Inode:
         if name in directory.children:
             return self.cache.inodes[directory.children[name]]
-        return self.ext4.declare(directory, name, is_dir)
+        return self.ext4.declare(directory, name, kind)
 
     # open and close
 
     def open(self, path: str, create: int, how: int) -> int:
-        """File id (> 0) of `path`, or ENOENT; `create` is CREATE or MUST_EXIST, `how` FOR_WRITING or not."""
+        """File id (> 0) of `path`, or ENOENT; `create` is CREATE or MUST_EXIST, `how` FOR_WRITING
+        or not."""
         directory, name = self.ext4.resolve(path)
         inode = self.ext4.lookup(directory, name)
         if inode is None:
             if create != CREATE:
                 return ENOENT
-            inode = self.ext4.create(directory, name, False)
+            inode = self.ext4.create(directory, name, REGULAR)
         else:
             inode.dentry_count += 1
         self.ext4.sample_last_mounted()
@@ -136,7 +138,8 @@ class Files:
         return int(self.filemap.read(self.file(file_id), offset, length))
 
     def read_range(self, file_id: int, offset: int, length: int, block_bytes: int) -> int:
-        """read() of `block_bytes` at a time: bytes read until the end, the file's end or the slice's."""
+        """read() of `block_bytes` at a time: bytes read until the end, the file's end or the
+        slice's."""
         return int(self.filemap.read_range(self.file(file_id), offset, length, block_bytes))
 
     def write(self, file_id: int, offset: int, length: int) -> int:
@@ -188,7 +191,8 @@ class Files:
         """Start writing, then drop what is clean: mm/fadvise.c POSIX_FADV_DONTNEED, v6.12."""
         self.flusher.start_write(file.inode)
         end = int(file.mapping.nr_slots)
-        if self.invalidate.invalidate_mapping_pages(file.mapping, 0, end) < file.mapping.nr_pages:
+        self.invalidate.invalidate_mapping_pages(file.mapping, 0, end)
+        if file.mapping.nr_pages > 0:
             self.filemap.lru.lru_add_drain_all()
             self.invalidate.invalidate_mapping_pages(file.mapping, 0, end)
 
@@ -222,7 +226,7 @@ class Files:
         parent, name = self.ext4.resolve(directory)
         found = self.ext4.lookup(parent, name)
         if found is None:
-            found = self.ext4.create(parent, name, True)
+            found = self.ext4.create(parent, name, DIRECTORY)
             found.dentry_count -= 1
             self.cache.dput(found)
         for i in range(count):
@@ -271,7 +275,8 @@ class Files:
     # dropping caches
 
     def drop_pagecache(self) -> None:
-        """The page cache's half of drop_caches: fs/drop_caches.c drop_pagecache_sb(), v6.1 and v6.12."""
+        """The page cache's half of drop_caches: fs/drop_caches.c drop_pagecache_sb(), v6.1 and
+        v6.12."""
         if self.filemap.kernel >= 612:
             self.filemap.lru.lru_add_drain_all()
             self.ext4.metadata.invalidate_bh_lrus()
@@ -285,10 +290,11 @@ class Files:
         self.filemap.vmstat.count(DROP_PAGECACHE, 1)
 
     def drop_pages_of(self, inode: Inode) -> int:
-        """invalidate_mapping_pages() of a whole inode, which may then join the inode LRU: pages dropped."""
+        """invalidate_mapping_pages() of a whole inode, which may then join the inode LRU: pages
+        dropped."""
         mapping = self.ext4.mapping_of(inode)
         dropped = int(self.invalidate.invalidate_mapping_pages(mapping, 0, mapping.nr_slots))
-        self.cache.iput(inode, mapping.nr_pages == 0)
+        self.cache.iput(inode, int(mapping.nr_pages))
         return dropped
 
     def columns(self) -> list[tuple[str, object]]:
@@ -305,5 +311,9 @@ class Files:
             inode: Inode = file.inode
             require(inode.in_core, "files.verify", f"open inode {inode.ino} is not in memory")
             at = inode.mapping_id
-            require(at == file.mapping.id, "files.verify", f"file {file.id} has mapping {file.mapping.id}, not {at}")
+            require(
+                at == file.mapping.id,
+                "files.verify",
+                f"file {file.id} has mapping {file.mapping.id}, not {at}",
+            )
         self.objects.verify()

@@ -1,7 +1,9 @@
-"""Owns writing back: the lists of dirty inodes, the flusher thread, kjournald2's timer, sync and fsync.
+"""Owns writing back: the lists of dirty inodes, the flusher thread, kjournald2's timer, sync and
+fsync.
 
-Imports file_io (dirty_limits, ext4, journal, metadata, page_writer), hardware. Has never heard of tasks; who must
-pause is file_io/throttle's affair. The machine calls `run(now_ns)` when `next_ns()` has come.
+Imports file_io (dirty_limits, ext4, journal, metadata, page_writer), hardware. Has never heard of
+tasks; who must pause is file_io/throttle's affair. The machine calls `run(now_ns)` when `next_ns()`
+has come.
 
 A dirty inode: b_dirty -> b_io (its turn) -> clean, or b_more_io (more to write), or b_dirty again.
 """
@@ -12,7 +14,7 @@ from collections import deque
 
 from memtwin.file_io.dirty_limits import DIRTY_SCOPE, MIN_WRITEBACK_PAGES, DirtyLimits
 from memtwin.file_io.ext4 import Ext4
-from memtwin.file_io.inode import Inode
+from memtwin.file_io.inode import REGULAR, Inode
 from memtwin.file_io.journal import SOMEONE_WAITS
 from memtwin.file_io.metadata import TASK_WAITS, THREAD_WAITS
 from memtwin.file_io.page_writer import EVERYTHING, SYNC_ALL, SYNC_NONE, PageWriter
@@ -46,12 +48,13 @@ class Flusher:
         self.journal = ext4.journal
         self.metadata = ext4.metadata
         self.folio_io = writer.folio_io
+        self.dirty = writer.dirty
         self.b_dirty: deque[Inode] = deque()  # dirtied last at the left
         self.b_io: deque[Inode] = deque()  # the right one is next
         self.b_more_io: deque[Inode] = deque()
         self.timer_ns = -1  # when the delayed work runs; -1: it is not queued
         self.last_old_flush_ns = clock.now_ns
-        self.device_inode = Inode(0, "", 0, False)  # stands for the block device's own inode
+        self.device_inode = Inode(0, "", 0, REGULAR)  # stands for the block device's own inode
         self.device_inode.mapping_id = self.metadata.mapping_id
         self._running = False
 
@@ -67,13 +70,15 @@ class Flusher:
         self.metadata.reader = THREAD_WAITS
         self.journal.commit_if_due(now_ns)
         self.metadata.reader = TASK_WAITS
-        self.note_device()
+        self.collect()
         if 0 <= self.timer_ns <= now_ns:
             self.timer_ns = -1
             self._workfn()
 
     def run_if_due(self) -> None:
         """Do what has become due while a task computed."""
+        if self.dirty.newly_dirty:
+            self.collect()
         due_ns = self.next_ns()
         if 0 <= due_ns <= self.clock.now_ns:
             self.run(self.clock.now_ns)
@@ -82,7 +87,9 @@ class Flusher:
         """Let time pass for the running task, with I/O ending and timers going off: ns waited."""
         waited_ns = 0
         while self.clock.now_ns < time_ns:
-            stops = [stop for stop in (self.next_ns(), int(self.folio_io.next_end_ns())) if stop >= 0]
+            stops = [
+                stop for stop in (self.next_ns(), int(self.folio_io.next_end_ns())) if stop >= 0
+            ]
             stop_ns = max(min([time_ns, *stops]), self.clock.now_ns)
             waited_ns += int(self.clock.wait_until(stop_ns, why))
             self.folio_io.run_completions(self.clock.now_ns)
@@ -104,10 +111,14 @@ class Flusher:
         if idle:
             self._wakeup_delayed()
 
-    def note_device(self) -> None:
-        """Metadata pages may have become dirty: their inode is the device's."""
-        if self.metadata.mapping.nr_dirty > 0:
-            self.mark_dirty(self.device_inode)
+    def collect(self) -> None:
+        """Put the inodes of mappings that got their first dirty page on b_dirty."""
+        newly, self.dirty.newly_dirty = self.dirty.newly_dirty, []
+        for mapping_id in newly:
+            if mapping_id == self.metadata.mapping_id:
+                self.mark_dirty(self.device_inode)
+            elif mapping_id in self.ext4.by_mapping:
+                self.mark_dirty(self.ext4.by_mapping[mapping_id])
 
     def _put(self, inode: Inode, queue: str) -> None:
         self._take_off(inode)
@@ -140,8 +151,23 @@ class Flusher:
             self.timer_ns = -1  # mod_delayed_work() moves a queued run to now
             self._workfn()
 
+    def start_all(self) -> None:
+        """wakeup_flusher_threads(): reclaim met too many dirty pages; write as many as there
+        are."""
+        nr_pages = self.limits.nr_dirty()
+        if nr_pages and not self._running:
+            self.collect()
+            self._running = True
+            self.metadata.reader = THREAD_WAITS
+            self._writeback(START_ALL, nr_pages)
+            self._running = False
+            self.metadata.reader = TASK_WAITS
+            if self.b_dirty or self.b_io or self.b_more_io:
+                self._wakeup_delayed()
+
     def _workfn(self) -> None:
         """fs/fs-writeback.c wb_workfn(), v6.1."""
+        self.collect()
         self._running = True
         self.metadata.reader = THREAD_WAITS
         self._check_old_data()
@@ -169,8 +195,8 @@ class Flusher:
         if reason == PERIODIC:
             before_ns = now_ns - self.tunables.dirty_expire_centisecs * CENTISECOND_NS
         queued = False
-        # MODEL: the thread's own time passes beside the running task's, a page's price for each page put in;
-        # a write that ends meanwhile gives the device its share of the limits
+        # MODEL: the thread's own time passes beside the running task's, a page's price for each
+        # page put in; a write that ends meanwhile gives the device its share of the limits
         thread_ns = now_ns
         while nr_pages > 0:
             if 0 <= self.folio_io.next_end_ns() <= thread_ns:
@@ -203,11 +229,14 @@ class Flusher:
 
     def _chunk_pages(self, nr_pages: int) -> int:
         """fs/fs-writeback.c writeback_chunk_size(), v6.1."""
-        pages = min(self.limits.avg_write_bandwidth // 2, self.limits.dirty_limit // DIRTY_SCOPE, nr_pages)
+        pages = min(
+            self.limits.avg_write_bandwidth // 2, self.limits.dirty_limit // DIRTY_SCOPE, nr_pages
+        )
         return (pages + MIN_WRITEBACK_PAGES) // MIN_WRITEBACK_PAGES * MIN_WRITEBACK_PAGES
 
     def _write_inodes(self, before_ns: int, nr_pages: int) -> tuple[int, int]:
-        """fs/fs-writeback.c writeback_sb_inodes(), v6.1: (pages and inodes done, pages left to do)."""
+        """fs/fs-writeback.c writeback_sb_inodes(), v6.1: (pages and inodes done, pages left to
+        do)."""
         done = 0
         while self.b_io:
             inode = self.b_io[-1]
@@ -215,7 +244,7 @@ class Flusher:
             wrote = self._write_inode(inode, chunk)
             nr_pages -= wrote
             done += wrote
-            if self._requeue(inode, wrote >= chunk, before_ns):
+            if self._requeue(inode, chunk - wrote, before_ns):
                 done += 1
             # the kernel also stops after 100 ms of writing; here submitting takes no time
             if done and nr_pages <= 0:
@@ -247,14 +276,14 @@ class Flusher:
             self.ext4.allocate(inode, int(self.writer.nr_mapped))
         return wrote
 
-    def _requeue(self, inode: Inode, used_up: bool, before_ns: int) -> bool:
+    def _requeue(self, inode: Inode, left: int, before_ns: int) -> bool:
         """fs/fs-writeback.c requeue_inode(): True when the inode is clean."""
         mapping = self._mapping_of(inode)
         if mapping.nr_dirty == 0:
             self._clean(inode)
             return True
         fresh = inode.dirtied_when_ns > before_ns
-        if used_up and not (self.tunables.kernel >= 612 and fresh):
+        if left <= 0 and not (self.tunables.kernel >= 612 and fresh):
             self._put(inode, "b_more_io")
         else:
             self._redirty_tail(inode)
@@ -271,7 +300,7 @@ class Flusher:
         self._take_off(inode)
         inode.dirty = False
         if inode is not self.device_inode:
-            self.ext4.cache.iput(inode, self._mapping_of(inode).nr_pages == 0)
+            self.ext4.cache.iput(inode, int(self._mapping_of(inode).nr_pages))
 
     # sync
 
@@ -281,6 +310,7 @@ class Flusher:
     def sync(self) -> int:
         """sync(): write everything and wait: ns waited. fs/sync.c ksys_sync(), v6.12."""
         started_ns = self.clock.now_ns
+        self.collect()
         files = [inode for inode in self._dirty_inodes() if inode is not self.device_inode]
         for inode in files:
             self._write_data(inode, self._mapping_of(inode), 0, EVERYTHING, EVERYTHING, SYNC_ALL)
@@ -289,6 +319,7 @@ class Flusher:
             self._clean(inode)
         self._sync_device()
         self.journal.commit(SOMEONE_WAITS)
+        self.collect()
         self._sync_device()
         self.limits.update_bandwidth(0, 0)
         return self.clock.now_ns - started_ns
@@ -306,11 +337,12 @@ class Flusher:
         self.write_and_wait(inode, 0, EVERYTHING)
         if self.geometry_block_of(inode) in self.journal.running:
             self.journal.commit(SOMEONE_WAITS)
-            self.note_device()
+            self.collect()
         return self.clock.now_ns - started_ns
 
     def start_write(self, inode: Inode) -> None:
-        """Start writing all the file's dirty pages, without waiting: __filemap_fdatawrite_range()."""
+        """Start writing all the file's dirty pages, without waiting:
+        __filemap_fdatawrite_range()."""
         mapping = self._mapping_of(inode)
         if mapping.nr_dirty:
             self._write_data(inode, mapping, 0, EVERYTHING, EVERYTHING, SYNC_NONE)
@@ -329,5 +361,8 @@ class Flusher:
 
     def columns(self) -> list[tuple[str, object]]:
         """(name, value) of all state, for digests."""
-        lists = [(name, [inode.ino for inode in getattr(self, name)]) for name in ("b_dirty", "b_io", "b_more_io")]
+        lists = [
+            (name, [inode.ino for inode in getattr(self, name)])
+            for name in ("b_dirty", "b_io", "b_more_io")
+        ]
         return [*lists, ("timer_ns", self.timer_ns), ("last_old_flush_ns", self.last_old_flush_ns)]

@@ -17,7 +17,8 @@ class Ext4Geometry:
     """Block numbers of one file system of `size_bytes`, made with the defaults of mke2fs."""
 
     def __init__(self, size_bytes: int) -> None:
-        # mke2fs.conf: "small" below 512 MiB has 1 KiB blocks and an inode every 4 KiB, else 4 KiB and 16 KiB
+        # mke2fs.conf: "small" below 512 MiB has 1 KiB blocks and an inode every 4 KiB, else 4 KiB
+        # and 16 KiB
         small = size_bytes < 512 * MIB
         self.block_bytes = 1024 if small else 4096
         ratio_bytes = 4096 if small else 16384
@@ -89,7 +90,8 @@ class Ext4Geometry:
         return min(start, self.nr_blocks - 1)
 
     def journal_blocks(self) -> int:
-        """Length of the journal: lib/ext2fs/mkjournal.c ext2fs_default_journal_size(), e2fsprogs 1.47."""
+        """Length of the journal: lib/ext2fs/mkjournal.c ext2fs_default_journal_size(), e2fsprogs
+        1.47."""
         blocks = self.nr_blocks
         for limit, size in ((2048, 0), (32768, 1024), (256 << 10, 4096), (512 << 10, 8192)):
             if blocks < limit:

@@ -19,29 +19,55 @@ from memtwin.file_io.objects import (
     Objects,
 )
 
+REGULAR, DIRECTORY = range(2)
+
 
 class Inode:
     """One file or directory: what the disk knows, and what memory holds while `in_core`."""
 
     __slots__ = (
-        "block_base", "children", "count", "dentry", "dentry_count", "dentry_referenced", "dirty", "dirtied_when_ns",
-        "es_clean", "es_delayed", "es_slabs", "in_core", "ino", "is_dir", "jinode", "leaves", "mapped_end",
-        "mapped_extra", "mapping_id", "name", "nlink", "parent", "queue", "referenced",
-        "size_bytes", "slabs",
+        "block_base",
+        "children",
+        "count",
+        "dentry",
+        "dentry_count",
+        "dentry_referenced",
+        "dirtied_when_ns",
+        "dirty",
+        "es_clean",
+        "es_delayed",
+        "es_slabs",
+        "in_core",
+        "ino",
+        "jinode",
+        "kind",
+        "leaves",
+        "mapped_end",
+        "mapped_extra",
+        "mapping_id",
+        "name",
+        "nlink",
+        "parent",
+        "queue",
+        "referenced",
+        "size_bytes",
+        "slabs",
     )  # fmt: skip
 
-    def __init__(self, ino: int, name: str, parent: int, is_dir: bool) -> None:
+    def __init__(self, ino: int, name: str, parent: int, kind: int) -> None:
         self.ino = ino
         self.name = name
         self.parent = parent
-        self.is_dir = is_dir
+        self.kind = kind  # REGULAR or DIRECTORY
         self.nlink = 1
         self.size_bytes = 0
         self.block_base = 0  # of the file's data (in pages), taken as contiguous; 0 until allocated
         self.mapped_end = 0  # pages below have blocks on disk; while in memory the Mapping knows
         self.mapped_extra: set[int] = set()
         self.children: dict[str, int] = {}
-        self.leaves: list[list[tuple[int, str]]] = []  # of a directory: entries by hash, a list a block
+        self.leaves: list[
+            list[tuple[int, str]]
+        ] = []  # of a directory: entries by hash, a list a block
         self.slabs: dict[int, int] = {}  # kind of object -> its slab
         self.es_slabs: list[int] = []
         self.in_core = False
@@ -89,7 +115,8 @@ class InodeCache:
         self.inode_lru.pop(inode.ino, None)
 
     def dput(self, inode: Inode) -> None:
-        """One user of the dentry less; unused, it joins its LRU: fs/dcache.c retain_dentry(), v6.12."""
+        """One user of the dentry less; unused, it joins its LRU: fs/dcache.c retain_dentry(),
+        v6.12."""
         if inode.dentry_count > 0:
             return
         if inode.ino in self.dentry_lru:
@@ -97,9 +124,10 @@ class InodeCache:
         else:
             self.dentry_lru[inode.ino] = None
 
-    def iput(self, inode: Inode, shrinkable: bool) -> None:
-        """The last user is gone: onto the inode LRU if clean and without pages (__inode_add_lru(), v6.1)."""
-        if inode.count > 0 or inode.dirty or not shrinkable:
+    def iput(self, inode: Inode, nr_pages: int) -> None:
+        """The last user is gone: onto the inode LRU if clean and without pages (__inode_add_lru(),
+        v6.1)."""
+        if inode.count > 0 or inode.dirty or nr_pages > 0:
             return
         if inode.ino in self.inode_lru:
             inode.referenced = True
@@ -164,7 +192,8 @@ class InodeCache:
     def reclaim_es(self, nr_to_scan: int) -> int:
         """fs/ext4/extents_status.c __es_shrink(), v6.1: extents freed, inode by inode.
 
-        # DIFFERS: no EXTENT_STATUS_REFERENCED second chance; bends which extents survive a small scan.
+        # DIFFERS: no EXTENT_STATUS_REFERENCED second chance; bends which extents survive a small
+        scan.
         """
         freed = 0
         while nr_to_scan > 0 and self.es_inodes:

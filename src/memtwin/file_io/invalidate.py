@@ -1,6 +1,7 @@
 """Owns throwing cached pages away: drop_caches, fadvise DONTNEED, truncate.
 
-Imports reclaim/lru, page_cache, file_io/dirty, address_space/rmap. Has never heard of inodes or names.
+Imports reclaim/lru, page_cache, file_io/dirty, address_space/rmap. Has never heard of inodes or
+names.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ class Invalidate:
         index: cython.longlong
         entry: cython.longlong
         pfn: cython.int
-        left: cython.int = self.lru.batch_size  # of the first batch: its release drains the LRU batches
+        left: cython.int = (
+            self.lru.batch_size
+        )  # of the first batch: its release drains the LRU batches
         if end > mapping.nr_slots:
             end = mapping.nr_slots
         for index in range(start, end):
@@ -76,9 +79,7 @@ class Invalidate:
         return dropped
 
     @cython.ccall
-    def evict_folio(
-        self, mapping: Mapping, index: cython.longlong, pfn: cython.int
-    ) -> cython.int:
+    def evict_folio(self, mapping: Mapping, index: cython.longlong, pfn: cython.int) -> cython.int:
         """1 when the page was clean and unused and is gone: mapping_evict_folio(), v6.12."""
         flags: cython.longlong = self.mem.flags[pfn]
         if flags & (PG_DIRTY | PG_WRITEBACK):
@@ -94,10 +95,9 @@ class Invalidate:
         return 1
 
     @cython.ccall
-    def truncate_page(
-        self, mapping: Mapping, index: cython.longlong
-    ) -> cython.int:
-        """Remove the page or entry at `index` whatever its state, but not its mappings: 1 when a page went.
+    def truncate_page(self, mapping: Mapping, index: cython.longlong) -> cython.int:
+        """Remove the page or entry at `index` whatever its state, but not its mappings: 1 when a
+        page went.
 
         The caller has unmapped it. mm/truncate.c truncate_inode_folio(), v6.12.
         """

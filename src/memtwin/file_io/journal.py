@@ -1,7 +1,8 @@
 """Owns the journal: the running transaction, its commit, and blocks not yet known to be in place.
 
-Imports file_io (metadata, objects), hardware. Has never heard of inodes: it is told which blocks change.
-fs/jbd2: running -> committing (descriptors, blocks, a commit block) -> on the checkpoint list -> dropped.
+Imports file_io (metadata, objects), hardware. Has never heard of inodes: it is told which blocks
+change. fs/jbd2: running -> committing (descriptors, blocks, a commit block) -> on the checkpoint
+list -> dropped.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ class Journal:
         self.nr_blocks = geometry.journal_blocks()
         # mke2fs puts the journal in the middle of the device; MODEL: one contiguous run there
         self.first_block = geometry.data_start(geometry.nr_groups // 2)
-        self.max_transaction_blocks = self.nr_blocks // 4  # fs/jbd2/journal.c journal_init_common(), v6.1
+        self.max_transaction_blocks = (
+            self.nr_blocks // 4
+        )  # fs/jbd2/journal.c journal_init_common(), v6.1
         self.head = 0  # next free block of the journal area
         self.running: dict[int, None] = {}  # blocks of the running transaction
         self.commit_due_ns = -1  # when kjournald2 commits it; -1: no transaction runs
@@ -55,7 +58,8 @@ class Journal:
         if self.commit_due_ns >= 0:
             return
         expires_ns = self.clock.now_ns + COMMIT_INTERVAL_NS
-        # fs/jbd2/transaction.c jbd2_get_transaction(): round_jiffies_up(), to whole seconds since boot, v6.1
+        # fs/jbd2/transaction.c jbd2_get_transaction(): round_jiffies_up(), to whole seconds since
+        # boot, v6.1
         self.commit_due_ns = -(-expires_ns // SECOND_NS) * SECOND_NS
 
     def change(self, block: int, content: int = FROM_DISK) -> None:
@@ -72,7 +76,8 @@ class Journal:
         self.running[block] = None
 
     def make_room(self, nr_blocks: int) -> None:
-        """Before a handle that may change `nr_blocks`: commit a full transaction (add_transaction_credits())."""
+        """Before a handle that may change `nr_blocks`: commit a full transaction
+        (add_transaction_credits())."""
         if len(self.running) + nr_blocks > self.max_transaction_blocks:
             self.commit(SOMEONE_WAITS)
         descriptors = len(self.running) // self.tags_per_block + 3
@@ -110,7 +115,8 @@ class Journal:
         return waited_ns
 
     def _log_blocks(self, nr_blocks: int) -> int:
-        """Journal blocks of a commit: a descriptor before every so many, and the commit block at the end."""
+        """Journal blocks of a commit: a descriptor before every so many, and the commit block at
+        the end."""
         left = nr_blocks
         at = self.head
         while left > 0:
@@ -122,7 +128,8 @@ class Journal:
         return at + 1 - self.head
 
     def _make_buffer(self, at: int) -> None:
-        """Descriptors and commit blocks are made in the device's page cache; logged blocks are not."""
+        """Descriptors and commit blocks are made in the device's page cache; logged blocks are
+        not."""
         self.metadata.get_block(self.first_block + at % max(self.nr_blocks, 1), NEW_BLOCK)
 
     def _write_log(self, nr_blocks: int) -> int:
@@ -171,7 +178,8 @@ class Journal:
             self.nr_used -= self._used.pop(0)
 
     def checkpoint_oldest(self) -> None:
-        """Write the oldest transaction's blocks in place to free journal space (log_do_checkpoint())."""
+        """Write the oldest transaction's blocks in place to free journal space
+        (log_do_checkpoint())."""
         blocks = self.checkpoints[0]
         for block in sorted(blocks):
             index = self.metadata.place(block)[0]

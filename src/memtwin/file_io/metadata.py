@@ -1,10 +1,10 @@
 """Owns the file system's metadata blocks in the block device's page cache: the Buffers of meminfo.
 
-Imports page_cache, reclaim, file_io (cache_pages, dirty, geometry, objects). Has never heard of inodes or of why
-a block changes. The journal decides when a changed block may be written in place.
+Imports page_cache, reclaim, file_io (cache_pages, dirty, geometry, objects). Has never heard of
+inodes or of why a block changes. The journal decides when a changed block may be written in place.
 
-A block: read or made -> changed (RUNNING: in the running transaction) -> committed (DIRTY, CHECKPOINT) ->
-written in place -> CHECKPOINT goes when the journal looks -> its page can be freed.
+A block: read or made -> changed (RUNNING: in the running transaction) -> committed (DIRTY,
+CHECKPOINT) -> written in place -> CHECKPOINT goes when the journal looks -> its page can be freed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ from memtwin.units import NIL
 GFP_BUFFERS = (GFP_KERNEL & ~GFP_FS) | GFP_MOVABLE_BIT | GFP_NOFAIL
 BH_LRU_SIZE = 16  # fs/buffer.c, v6.12
 FROM_DISK, NEW_BLOCK = range(2)
-TASK_WAITS, THREAD_WAITS = range(2)  # who waits for a block: the running task, or a kernel thread beside it
+TASK_WAITS, THREAD_WAITS = range(
+    2
+)  # who waits for a block: the running task, or a kernel thread beside it
 
 
 class Metadata:
@@ -73,7 +75,8 @@ class Metadata:
         return int(self.page_cache.find_get_entry(self.mapping, self.place(block)[0]))
 
     def get_block(self, block: int, content: int) -> int:
-        """pfn of the block's page, brought in if need be: bread() (FROM_DISK) or getblk() (NEW_BLOCK)."""
+        """pfn of the block's page, brought in if need be: bread() (FROM_DISK) or getblk()
+        (NEW_BLOCK)."""
         pfn = self._find_or_grow(block)
         within = self.place(block)[1]
         if not self.buffer_heads.bits(pfn, READ) >> within & 1:
@@ -110,8 +113,10 @@ class Metadata:
     def _read(self, block: int, pfn: int) -> None:
         """Wait for one block.
 
-        # DIFFERS: the device is charged a page for a block of 1 KiB; bends the time of metadata reads.
-        # DIFFERS: a kernel thread goes on at once, as if its block came without delay; bends when, not
+        # DIFFERS: the device is charged a page for a block of 1 KiB; bends the time of metadata
+        reads.
+        # DIFFERS: a kernel thread goes on at once, as if its block came without delay; bends when,
+        not
         # whether, the flusher submits what follows.
         """
         if self.reader == THREAD_WAITS:
@@ -168,13 +173,19 @@ class Metadata:
         if self.buffer_heads.set_bit(pfn, DIRTY, within):
             self.dirty.folio_mark_dirty(self.mapping, pfn)
 
+    def is_read(self, block: int) -> bool:
+        """Whether the block's contents are in memory."""
+        pfn = self.page_of(block)
+        return pfn != NIL and bool(self.buffer_heads.bits(pfn, READ) >> self.place(block)[1] & 1)
+
     def is_dirty(self, block: int) -> bool:
         """Whether the block waits to be written in place."""
         pfn = self.page_of(block)
         return pfn != NIL and bool(self.buffer_heads.bits(pfn, DIRTY) >> self.place(block)[1] & 1)
 
     def write_pages(self, start: int, end: int, most: int) -> int:
-        """Start writing dirty pages of [start, end): how many. Of each, only dirty blocks are written."""
+        """Start writing dirty pages of [start, end): how many. Of each, only dirty blocks are
+        written."""
         written = 0
         index = max(start, int(self.mapping.dirty_start))
         end = min(end, int(self.mapping.dirty_end))

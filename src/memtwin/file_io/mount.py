@@ -73,20 +73,37 @@ class FileRooms:
         readahead = Readahead(tunables.kernel, io_pages)
         self.filemap = Filemap(self.cache_pages, readahead, folio_io, clock, cost, device)
         self.writes = BufferedWrite(
-            self.filemap, self.dirty, buffer_heads, self.objects, self.ext4, self.flusher, self.throttle
+            self.filemap,
+            self.dirty,
+            buffer_heads,
+            self.objects,
+            self.ext4,
+            self.flusher,
+            self.throttle,
         )
         self.invalidate = Invalidate(page_cache, buffer_heads, self.dirty, lru, folio_io)
         self.files = Files(
-            self.filemap, self.writes, self.invalidate, self.ext4, self.flusher, self.objects, ra_pages
+            self.filemap,
+            self.writes,
+            self.invalidate,
+            self.ext4,
+            self.flusher,
+            self.objects,
+            ra_pages,
         )
 
     def columns(self) -> list[tuple[str, object]]:
         """(name, value) of all state of the rooms put together here, for digests."""
         parts = {
-            "objects": self.objects, "metadata": self.metadata, "journal": self.journal, "ext4": self.ext4,
-            "limits": self.limits, "flusher": self.flusher, "throttle": self.throttle, "files": self.files,
+            "objects": self.objects, "metadata": self.metadata, "journal": self.journal,
+            "ext4": self.ext4, "limits": self.limits, "flusher": self.flusher,
+            "throttle": self.throttle, "files": self.files,
         }  # fmt: skip
-        return [(f"{part}.{name}", value) for part, owner in parts.items() for name, value in owner.columns()]
+        return [
+            (f"{part}.{name}", value)
+            for part, owner in parts.items()
+            for name, value in owner.columns()
+        ]
 
     def verify(self) -> None:
         """Check every room put together here."""

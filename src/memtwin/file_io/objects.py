@@ -1,7 +1,7 @@
 """Owns the slab objects of files: which cache each kind comes from, how many are out.
 
-Imports slab, reclaim/slowpath, page_cache and page. Has never heard of inodes or blocks: it hands out
-objects and takes them back, those of vanished tree nodes and buffer heads included.
+Imports slab, reclaim/slowpath, page_cache and page. Has never heard of inodes or blocks: it hands
+out objects and takes them back, those of vanished tree nodes and buffer heads included.
 """
 
 from __future__ import annotations
@@ -14,8 +14,11 @@ from memtwin.slab.slab_state import NEED_PAGE
 from memtwin.slab.slub import Slub
 from memtwin.units import NIL
 
-RADIX_NODE, BUFFER_HEAD, EXT4_INODE, DENTRY, LSM_INODE, JBD2_INODE, JOURNAL_HEAD, EXT4_ES, FILP = range(9)
-# kind -> caches to look for, in order: the kernel merges caches of one size, and the first name stays
+RADIX_NODE, BUFFER_HEAD, EXT4_INODE, DENTRY, LSM_INODE, JBD2_INODE, JOURNAL_HEAD, EXT4_ES, FILP = (
+    range(9)
+)
+# kind -> caches to look for, in order: the kernel merges caches of one size, and the first name
+# stays
 NAMES: tuple[tuple[str, ...], ...] = (
     ("radix_tree_node",),
     ("buffer_head",),
@@ -52,7 +55,8 @@ class Objects:
         return NIL
 
     def alloc_one(self, kind: int) -> int:
-        """An object of `kind`: pfn of its slab, NO_SLAB if the machine lacks the cache, or SHORT_OF_MEMORY."""
+        """An object of `kind`: pfn of its slab, NO_SLAB if the machine lacks the cache, or
+        SHORT_OF_MEMORY."""
         cache = self._cache[kind]
         if cache == NIL:
             self.nr[kind] += 1
@@ -75,7 +79,8 @@ class Objects:
             self.slub.free_object(self._cache[kind], slab)
 
     def alloc(self, kind: int, nr: int) -> int:
-        """Take `nr` objects whose slabs nobody remembers: 0, or SHORT_OF_MEMORY (those taken stay taken)."""
+        """Take `nr` objects whose slabs nobody remembers: 0, or SHORT_OF_MEMORY (those taken stay
+        taken)."""
         for _ in range(nr):
             if self.alloc_one(kind) == SHORT_OF_MEMORY:
                 return SHORT_OF_MEMORY
@@ -117,10 +122,19 @@ class Objects:
         return [("nr", list(self.nr))]
 
     def verify(self) -> None:
-        """Live tree nodes and buffer heads equal those handed out, less those not yet given back."""
+        """Live tree nodes and buffer heads equal those handed out, less those not yet given
+        back."""
         cache = self.page_cache
         live = int(cache.nr_nodes) + int(cache.spare_nodes)
-        require(live == self.nr[RADIX_NODE], "objects.verify", f"{live} nodes, {self.nr[RADIX_NODE]} out")
+        require(
+            live == self.nr[RADIX_NODE],
+            "objects.verify",
+            f"{live} nodes, {self.nr[RADIX_NODE]} out",
+        )
         heads = self.buffer_heads
         live = int(heads.nr) + int(heads.spare)
-        require(live == self.nr[BUFFER_HEAD], "objects.verify", f"{live} heads, {self.nr[BUFFER_HEAD]} out")
+        require(
+            live == self.nr[BUFFER_HEAD],
+            "objects.verify",
+            f"{live} heads, {self.nr[BUFFER_HEAD]} out",
+        )

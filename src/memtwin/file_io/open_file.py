@@ -1,4 +1,5 @@
-"""Owns an open file: its mapping, its readahead state, its inode. Imports page_cache. Knows no policy."""
+"""Owns an open file: its mapping, its readahead state, its inode. Imports page_cache. Knows no
+policy."""
 
 from __future__ import annotations
 
@@ -7,7 +8,8 @@ import cython
 from memtwin.page_cache.mapping import Mapping
 from memtwin.page_cache.readahead import FileRa
 
-# verdicts of a fault on a file, with the kernel's values: include/linux/mm_types.h enum vm_fault_reason, v6.12
+# verdicts of a fault on a file, with the kernel's values: include/linux/mm_types.h enum
+# vm_fault_reason, v6.12
 VM_FAULT_OOM = 0x1
 VM_FAULT_SIGBUS = 0x2
 VM_FAULT_MAJOR = 0x4

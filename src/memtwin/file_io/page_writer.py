@@ -1,7 +1,8 @@
 """Owns writing dirty pages of one mapping: from dirty to under writeback, in order of index.
 
-Imports reclaim/folio_io, address_space/rmap, page_cache, file_io/dirty. Has never heard of inodes, lists of
-dirty files or journals: it says how many pages it wrote and how many of them got their blocks just now.
+Imports reclaim/folio_io, address_space/rmap, page_cache, file_io/dirty. Has never heard of inodes,
+lists of dirty files or journals: it says how many pages it wrote and how many of them got their
+blocks just now.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ EVERYTHING = 1 << 62
 class PageWriter:
     """Writes pages of files to `device`."""
 
-    def __init__(self, mem: MemMap, dirty: Dirty, rmap: Rmap, folio_io: FolioIo, device: int) -> None:
+    def __init__(
+        self, mem: MemMap, dirty: Dirty, rmap: Rmap, folio_io: FolioIo, device: int
+    ) -> None:
         self.mem = mem
         self.dirty = dirty
         self.rmap = rmap
@@ -44,7 +47,8 @@ class PageWriter:
         most: cython.longlong,
         sync: cython.int,
     ) -> cython.longlong:
-        """Start writing at most `most` dirty pages of [start, end): how many. mpage_prepare_extent_to_map().
+        """Start writing at most `most` dirty pages of [start, end): how many.
+        mpage_prepare_extent_to_map().
 
         `next_index` is where it stopped; `nr_mapped` says how many pages were delayed allocations.
         """
@@ -96,5 +100,7 @@ class PageWriter:
         for index in range(start, end):
             entry = mapping.slots[index]
             if entry > 0 and self.mem.flags[entry - 1] & PG_WRITEBACK:
-                waited_ns += self.folio_io.wait_on_writeback(cython.cast(cython.int, entry - 1), STALL_DIRTY)
+                waited_ns += self.folio_io.wait_on_writeback(
+                    cython.cast(cython.int, entry - 1), STALL_DIRTY
+                )
         return waited_ns

@@ -1,7 +1,8 @@
-"""Owns what memory pressure takes from the file system: dentries, inodes, extents, journal heads, shadow nodes.
+"""Owns what memory pressure takes from the file system: dentries, inodes, extents, journal heads,
+shadow nodes.
 
-Imports file_io and page_cache. Has never heard of how much pressure there is: `reclaim/shrinker` asks for counts and
-says how many to scan.
+Imports file_io and page_cache. Has never heard of how much pressure there is: `reclaim/shrinker`
+asks for counts and says how many to scan.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from memtwin.reclaim.shrinker import DEFAULT_SEEKS, SHRINK_STOP, Shrinker
 class ObjectShrinker(Shrinker):
     """A shrinker whose freed objects give slab pages back.
 
-    # DIFFERS: objects are not split by memcg (no per-memcg list_lru): limit reclaim inside a group leaves
+    # DIFFERS: objects are not split by memcg (no per-memcg list_lru): limit reclaim inside a group
+    leaves
     # dentries and inodes alone; bends the slab share of a small memcg.
     """
 
@@ -56,7 +58,8 @@ class ObjectShrinker(Shrinker):
 
 
 class SuperBlockShrinker(ObjectShrinker):
-    """Dentries and inodes without users: fs/super.c super_cache_count(), super_cache_scan(), v6.12."""
+    """Dentries and inodes without users: fs/super.c super_cache_count(), super_cache_scan(),
+    v6.12."""
 
     def __init__(self, files: Files, tunables: Tunables) -> None:
         super().__init__("sb-ext4", files.objects, DEFAULT_SEEKS, 1024)
@@ -88,14 +91,15 @@ class SuperBlockShrinker(ObjectShrinker):
         return mapping.nr_pages == 0 and mapping.nr_nodes == 0
 
     def _requeue(self) -> None:
-        """Inodes whose last page went since join the LRU, as the page cache's removal would have done."""
+        """Inodes whose last page went since join the LRU, as the page cache's removal would have
+        done."""
         for ino in list(self._with_pages):
             inode = self.cache.inodes.get(ino)
             if inode is None or not inode.in_core or inode.count > 0:
                 del self._with_pages[ino]
             elif self._shrinkable(inode) and not inode.dirty:
                 del self._with_pages[ino]
-                self.cache.iput(inode, True)
+                self.cache.iput(inode, 0)
 
     def _prune_dcache(self, nr_to_scan: int) -> int:
         """fs/dcache.c prune_dcache_sb(), dentry_lru_isolate(), v6.12."""
@@ -123,7 +127,7 @@ class SuperBlockShrinker(ObjectShrinker):
         if parent.dentry and parent.ino not in self.cache.dentry_lru:
             self.cache.dput(parent)
         if self._shrinkable(inode) and not inode.dirty:
-            self.cache.iput(inode, True)
+            self.cache.iput(inode, 0)
         else:
             self._with_pages[inode.ino] = None
 
@@ -164,7 +168,8 @@ class ExtentStatusShrinker(ObjectShrinker):
 
 
 class JournalShrinker(ObjectShrinker):
-    """Journal heads of blocks that are in place: fs/jbd2/journal.c jbd2_journal_shrink_scan(), v6.1."""
+    """Journal heads of blocks that are in place: fs/jbd2/journal.c jbd2_journal_shrink_scan(),
+    v6.1."""
 
     def __init__(self, journal: Journal) -> None:
         batch = journal.max_transaction_blocks
@@ -181,9 +186,12 @@ class JournalShrinker(ObjectShrinker):
 
 
 class ShadowNodeShrinker(ObjectShrinker):
-    """Tree nodes that hold only shadows: mm/workingset.c count_shadow_nodes(), scan_shadow_nodes(), v6.12."""
+    """Tree nodes that hold only shadows: mm/workingset.c count_shadow_nodes(), scan_shadow_nodes(),
+    v6.12."""
 
-    def __init__(self, page_cache: PageCache, objects: Objects, zones: Zones, vmstat: VmStat) -> None:
+    def __init__(
+        self, page_cache: PageCache, objects: Objects, zones: Zones, vmstat: VmStat
+    ) -> None:
         super().__init__("mm-shadow", objects, 0, 0)
         self.page_cache = page_cache
         self.zones = zones
@@ -192,7 +200,8 @@ class ShadowNodeShrinker(ObjectShrinker):
     def count(self) -> int:
         """Nodes beyond an eighth of a node a page of memory.
 
-        # DIFFERS: one limit for the machine, no memcg's own; bends refault distances kept by small memcgs.
+        # DIFFERS: one limit for the machine, no memcg's own; bends refault distances kept by small
+        memcgs.
         """
         present = sum(int(zone.present_pages) for zone in self.zones.zones)
         return max(len(self.page_cache.shadow_nodes) - (present >> 3), 0)
@@ -206,9 +215,7 @@ class ShadowNodeShrinker(ObjectShrinker):
         return freed
 
 
-def all_shrinkers(
-    files: Files, tunables: Tunables, zones: Zones
-) -> list[Shrinker]:
+def all_shrinkers(files: Files, tunables: Tunables, zones: Zones) -> list[Shrinker]:
     """The shrinkers of one file system and of the page cache, in the order to register them."""
     filemap = files.filemap
     return [

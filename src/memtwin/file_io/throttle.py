@@ -1,7 +1,7 @@
 """Owns how long a writer must pause: balance_dirty_pages(), one state a task.
 
-Imports file_io (dirty, dirty_limits, flusher) and hardware/clock. Has never heard of pages: it reads counters,
-starts background writing and lets time pass.
+Imports file_io (dirty, dirty_limits, flusher) and hardware/clock. Has never heard of pages: it
+reads counters, starts background writing and lets time pass.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ class Throttle:
         task = self._task()
         task.nr_dirtied += int(self.dirty.nr_dirtied)
         self.dirty.nr_dirtied = 0
+        self.flusher.run_if_due()
         limit = task.nr_dirtied_pause
         if self.limits.dirty_exceeded:
             limit = min(limit, 32 >> (12 - 10))
@@ -113,7 +114,8 @@ class Throttle:
     def _pause(
         self, task: TaskDirty, now: int, dirty: int, rate: int, dirtied: int
     ) -> tuple[int | None, int, int]:
-        """(jiffies to pause or None, period, next nr_dirtied_pause) as balance_dirty_pages() decides."""
+        """(jiffies to pause or None, period, next nr_dirtied_pause) as balance_dirty_pages()
+        decides."""
         longest = self._max_pause(dirty)
         shortest, next_pause = self._min_pause(longest, rate)
         if rate == 0:

@@ -3,10 +3,10 @@
 Imports page. Has never heard of the journal or of devices: they set the bits here.
 
 A page of a file with buffers carries PG_PRIVATE and one more reference (include/linux/pagemap.h
-attach_page_private(), v6.12). A metadata page (PG_META) keeps the state of its blocks in `mem.private`,
-one bit a block: READ (contents valid), DIRTY (to be written in place), RUNNING (in the running
-transaction), CHECKPOINT (committed to the journal, not yet known to be in place), HELD (in the CPU's list
-of recently used buffers).
+attach_page_private(), v6.12). A metadata page (PG_META) keeps the state of its blocks in
+`mem.private`, one bit a block: READ (contents valid), DIRTY (to be written in place), RUNNING (in
+the running transaction), CHECKPOINT (committed to the journal, not yet known to be in place), HELD
+(in the CPU's list of recently used buffers).
 """
 
 from __future__ import annotations
@@ -20,8 +20,15 @@ from memtwin.page.mem_map import MemMap
 READ, DIRTY, RUNNING, CHECKPOINT, HELD = 0, 4, 8, 12, 16  # first bit of each state
 BLOCK_BITS = 15  # at most four blocks a page
 COLUMNS = (
-    Column("head_slab", "i4", "page_cache/buffer_head", "slab of each buffer head; row pfn * blocks_per_page + block"),
-    Column("spare_slab", "i4", "page_cache/buffer_head", "slabs of the freed heads not yet given back"),
+    Column(
+        "head_slab",
+        "i4",
+        "page_cache/buffer_head",
+        "slab of each buffer head; row pfn * blocks_per_page + block",
+    ),
+    Column(
+        "spare_slab", "i4", "page_cache/buffer_head", "slabs of the freed heads not yet given back"
+    ),
 )
 
 
@@ -60,7 +67,8 @@ class BufferHeads:
 
     @cython.ccall
     def busy(self, pfn: cython.int) -> cython.int:
-        """1 when a block of the page is dirty, journalled or held: fs/buffer.c buffer_busy(), v6.12."""
+        """1 when a block of the page is dirty, journalled or held: fs/buffer.c buffer_busy(),
+        v6.12."""
         flags: cython.longlong = self.mem.flags[pfn]
         if flags & (PG_DIRTY | PG_WRITEBACK):
             return 1

@@ -1,11 +1,11 @@
 """Owns one file's cached pages: the slots of its xarray, and how many nodes that tree would have.
 
-Imports columns and units. Has never heard of LRU lists, devices or processes. A slot holds 0 (empty),
-pfn + 1 (a page) or a negative number (a shadow entry of a file, a swap entry of shmem).
+Imports columns and units. Has never heard of LRU lists, devices or processes. A slot holds 0
+(empty), pfn + 1 (a page) or a negative number (a shadow entry of a file, a swap entry of shmem).
 
-The kernel keeps slots in an xarray of 64-way nodes (include/linux/xarray.h XA_CHUNK_SHIFT 6, v6.12). Here
-they are one column, and the nodes that the tree would have are counted, because each is a
-`radix_tree_node` object and a node of nothing but shadows is reclaimed.
+The kernel keeps slots in an xarray of 64-way nodes (include/linux/xarray.h XA_CHUNK_SHIFT 6,
+v6.12). Here they are one column, and the nodes that the tree would have are counted, because each
+is a `radix_tree_node` object and a node of nothing but shadows is reclaimed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,12 @@ LEAF_SLOTS = 1 << NODE_SHIFT
 _FIRST_SLOTS = 64
 
 COLUMNS = (
-    Column("slots", "i8", "page_cache/mapping", "0 empty, pfn + 1 a page, negative a shadow or swap entry"),
+    Column(
+        "slots",
+        "i8",
+        "page_cache/mapping",
+        "0 empty, pfn + 1 a page, negative a shadow or swap entry",
+    ),
     Column("level1", "i1", "page_cache/mapping", "used slots of each node of 64 slots; 0 no node"),
     Column("values", "i1", "page_cache/mapping", "how many of those hold a shadow or swap entry"),
     Column("level2", "i1", "page_cache/mapping", "used children of each node above 64 leaves"),
@@ -57,7 +62,9 @@ class Mapping:
         self.dirty_end = 0
         self.writeback_index = 0
         self.writably_mapped = 0
-        self.block_base = 0  # the device's block (in pages) of page 0: a file is taken as contiguous
+        self.block_base = (
+            0  # the device's block (in pages) of page 0: a file is taken as contiguous
+        )
         self.mapped_end = 0  # pages below have blocks on the device
         self.mapped_extra: set[int] = set()  # pages further on that have, too
 
@@ -239,7 +246,8 @@ class Mapping:
 
     @cython.ccall
     def next_miss(self, index: cython.longlong, max_scan: cython.longlong) -> cython.longlong:
-        """First index >= `index` without a page, among `max_scan`; index + max_scan when all have one."""
+        """First index >= `index` without a page, among `max_scan`; index + max_scan when all have
+        one."""
         at: cython.longlong = index
         while at < index + max_scan:
             if at >= self.nr_slots or self.slots[at] <= 0:
@@ -249,7 +257,8 @@ class Mapping:
 
     @cython.ccall
     def prev_miss(self, index: cython.longlong, max_scan: cython.longlong) -> cython.longlong:
-        """First index <= `index` without a page, among `max_scan`, going down; -1 below the file."""
+        """First index <= `index` without a page, among `max_scan`, going down; -1 below the
+        file."""
         at: cython.longlong = index
         while at > index - max_scan:
             if at < 0 or at >= self.nr_slots or self.slots[at] <= 0:
@@ -317,7 +326,9 @@ class Mapping:
         """(name, value) of all state, for digests."""
         fields = ("id", "ino", "kind", "size_bytes", "height", "nr_pages", "nr_values", "nr_nodes")
         dirty = ("nr_dirty", "dirty_start", "dirty_end", "writeback_index", "mapped_end")
-        found: list[tuple[str, object]] = [(name, getattr(self, name)) for name in (*fields, *dirty)]
+        found: list[tuple[str, object]] = [
+            (name, getattr(self, name)) for name in (*fields, *dirty)
+        ]
         return [*found, *((column.name, getattr(self, column.name)) for column in COLUMNS)]
 
     def verify(self) -> None:
@@ -330,11 +341,13 @@ class Mapping:
         require(values == self.nr_values, where, f"nr_values {self.nr_values}, slots hold {values}")
         nodes = 0
         children = set(entries)
-        for level in range(1, self.height + 1):
+        for _ in range(self.height):
             children = {child >> NODE_SHIFT for child in children}
             nodes += len(children)
         require(nodes == self.nr_nodes, where, f"nr_nodes {self.nr_nodes}, the tree has {nodes}")
         for leaf in range(self.nr_slots >> NODE_SHIFT):
             span = [self.slots[i] for i in range(leaf << 6, (leaf + 1) << 6)]
             held = sum(entry < 0 for entry in span)
-            require(held == self.values[leaf], where, f"values[{leaf}] {self.values[leaf]}, has {held}")
+            require(
+                held == self.values[leaf], where, f"values[{leaf}] {self.values[leaf]}, has {held}"
+            )

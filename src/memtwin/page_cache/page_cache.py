@@ -1,10 +1,11 @@
 """Owns all mappings: putting pages into the page cache and taking them out, with their counters.
 
-Imports page_cache/mapping, memcg/table, slab and page. Has never heard of LRU lists or I/O. A page is handed
-in: allocated, charged and locked by the caller, who also hands in the slab objects of new tree nodes
-(`node_shortage` says how many). Objects of nodes that vanish go back to the slab here.
+Imports page_cache/mapping, memcg/table, slab and page. Has never heard of LRU lists or I/O. A page
+is handed in: allocated, charged and locked by the caller, who also hands in the slab objects of new
+tree nodes (`node_shortage` says how many). Objects of nodes that vanish go back to the slab here.
 
-A page's life here: handed in -> in a slot (one reference held) -> deleted, perhaps leaving a shadow.
+A page's life here: handed in -> in a slot (one reference held) -> deleted, perhaps leaving a
+shadow.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ class PageCache:
         self.shadow_nodes: OrderedDict[int, int] = OrderedDict()
 
     @cython.ccall
-    def new_mapping(self, ino: cython.longlong, kind: cython.int, size_bytes: cython.longlong) -> cython.int:
+    def new_mapping(
+        self, ino: cython.longlong, kind: cython.int, size_bytes: cython.longlong
+    ) -> cython.int:
         """Id of a new, empty mapping of `kind` (page_cache/mapping.py KINDS)."""
         mapping_id: cython.int = len(self.mappings)
         self.mappings.append(Mapping(mapping_id, ino, kind, size_bytes))
@@ -55,7 +58,9 @@ class PageCache:
     def drop_mapping(self, mapping_id: cython.int) -> cython.int:
         """Forget a mapping without pages (its inode is evicted); its shadows go. 0."""
         mapping: Mapping = self.mappings[mapping_id]
-        require(mapping.nr_pages == 0, "page_cache.drop_mapping", f"{mapping.nr_pages} pages are left")
+        require(
+            mapping.nr_pages == 0, "page_cache.drop_mapping", f"{mapping.nr_pages} pages are left"
+        )
         index: cython.longlong = 0
         while mapping.nr_values > 0:
             if mapping.slots[index] < 0:
@@ -77,7 +82,9 @@ class PageCache:
         return short if short > 0 else 0
 
     @cython.cfunc
-    def _store(self, mapping: Mapping, index: cython.longlong, entry: cython.longlong) -> cython.int:
+    def _store(
+        self, mapping: Mapping, index: cython.longlong, entry: cython.longlong
+    ) -> cython.int:
         """Store `entry` and keep the count of nodes and of nodes that hold only shadows; 0."""
         was: cython.int = mapping.only_values(index) if mapping.nr_values > 0 else 0
         added: cython.int = mapping.store(index, entry)
@@ -98,7 +105,9 @@ class PageCache:
         return 0
 
     @cython.cfunc
-    def _note_shadows(self, mapping: Mapping, index: cython.longlong, was: cython.int) -> cython.int:
+    def _note_shadows(
+        self, mapping: Mapping, index: cython.longlong, was: cython.int
+    ) -> cython.int:
         """mm/workingset.c workingset_update_node(), v6.12."""
         now: cython.int = mapping.only_values(index)
         if now == was:
@@ -115,14 +124,18 @@ class PageCache:
         return 0
 
     @cython.ccall
-    def add_to_page_cache(self, mapping: Mapping, index: cython.longlong, pfn: cython.int) -> cython.longlong:
+    def add_to_page_cache(
+        self, mapping: Mapping, index: cython.longlong, pfn: cython.int
+    ) -> cython.longlong:
         """Put the page into the empty slot: the shadow that lay there (> 0), or 0.
 
         Takes one reference. mm/filemap.c __filemap_add_folio(), v6.12.
         """
         old: cython.longlong = mapping.slot(index)
         if old > 0:
-            raise InternalError(f"page_cache.add_to_page_cache: slot {index} of {mapping.id} is taken")
+            raise InternalError(
+                f"page_cache.add_to_page_cache: slot {index} of {mapping.id} is taken"
+            )
         entry: cython.longlong = pfn
         self._store(mapping, index, entry + 1)
         self.mem.mapping[pfn] = mapping.id
@@ -141,8 +154,8 @@ class PageCache:
     ) -> cython.int:
         """Take the page out of its slot, leaving `shadow` (> 0) or nothing (0); its pfn.
 
-        Drops the cache's reference: the caller frees the page when none is left. A dirty page must be
-        cleaned first. mm/filemap.c __filemap_remove_folio(), v6.12.
+        Drops the cache's reference: the caller frees the page when none is left. A dirty page must
+        be cleaned first. mm/filemap.c __filemap_remove_folio(), v6.12.
         """
         pfn: cython.int = self._take_out(mapping, index)
         if shadow > 0:
@@ -155,7 +168,9 @@ class PageCache:
     def _take_out(self, mapping: Mapping, index: cython.longlong) -> cython.int:
         entry: cython.longlong = mapping.slot(index)
         if entry <= 0:
-            raise InternalError(f"page_cache.delete_from_page_cache: no page {index} in {mapping.id}")
+            raise InternalError(
+                f"page_cache.delete_from_page_cache: no page {index} in {mapping.id}"
+            )
         pfn: cython.int = cython.cast(cython.int, entry - 1)
         if self.mem.flags[pfn] & PG_DIRTY and mapping.kind != SHMEM:
             raise InternalError(f"page_cache.delete_from_page_cache: page {pfn} is dirty")
@@ -168,15 +183,19 @@ class PageCache:
         return pfn
 
     @cython.ccall
-    def replace_by_swap(self, mapping: Mapping, index: cython.longlong, entry: cython.longlong) -> cython.int:
-        """A shmem page goes to swap `entry` (> 0): mm/shmem.c shmem_delete_from_page_cache(). Its pfn."""
+    def replace_by_swap(
+        self, mapping: Mapping, index: cython.longlong, entry: cython.longlong
+    ) -> cython.int:
+        """A shmem page goes to swap `entry` (> 0): mm/shmem.c shmem_delete_from_page_cache(). Its
+        pfn."""
         pfn: cython.int = self._take_out(mapping, index)
         self._store(mapping, index, -entry)
         return pfn
 
     @cython.ccall
     def erase_value(self, mapping: Mapping, index: cython.longlong) -> cython.longlong:
-        """Forget the shadow or swap entry at `index`: that entry (> 0), or 0 when there was none."""
+        """Forget the shadow or swap entry at `index`: that entry (> 0), or 0 when there was
+        none."""
         old: cython.longlong = mapping.slot(index)
         if old < 0:
             self._erase(mapping, index)
@@ -214,7 +233,10 @@ class PageCache:
 
     def columns(self) -> list[tuple[str, object]]:
         """(name, value) of all state, for digests."""
-        found: list[tuple[str, object]] = [("nr_nodes", self.nr_nodes), ("spare_nodes", self.spare_nodes)]
+        found: list[tuple[str, object]] = [
+            ("nr_nodes", self.nr_nodes),
+            ("spare_nodes", self.spare_nodes),
+        ]
         found.append(("shadow_nodes", list(self.shadow_nodes)))
         for mapping in self.live_mappings():
             found += [(f"{mapping.id}.{name}", value) for name, value in mapping.columns()]
@@ -222,7 +244,7 @@ class PageCache:
 
     def verify(self) -> None:
         """Every slot's page knows its slot; counters equal what the slots hold."""
-        pages = {kind: 0 for kind in range(len(KINDS))}
+        pages = dict.fromkeys(range(len(KINDS)), 0)
         nodes = dirty = 0
         for mapping in self.live_mappings():
             mapping.verify()
@@ -235,14 +257,20 @@ class PageCache:
                     continue
                 where = f"page_cache.verify {mapping.id}"
                 at = (self.mem.mapping[pfn], self.mem.index[pfn])
-                require(at == (mapping.id, index), where, f"slot {index} has {pfn}, which is at {at}")
+                require(
+                    at == (mapping.id, index), where, f"slot {index} has {pfn}, which is at {at}"
+                )
                 require(self.mem.refcount[pfn] > 0, where, f"page {pfn} has no reference")
                 dirty += bool(self.mem.flags[pfn] & PG_DIRTY)
                 if self.mem.flags[pfn] & PG_DIRTY and mapping.kind != SHMEM:
                     inside = mapping.dirty_start <= index < mapping.dirty_end
                     require(inside, where, f"dirty page {index} outside the dirty range")
             if mapping.kind != SHMEM:
-                require(dirty == mapping.nr_dirty, where, f"nr_dirty {mapping.nr_dirty}, flags say {dirty}")
+                require(
+                    dirty == mapping.nr_dirty,
+                    where,
+                    f"nr_dirty {mapping.nr_dirty}, flags say {dirty}",
+                )
         where = "page_cache.verify"
         require(nodes == self.nr_nodes, where, f"nr_nodes {self.nr_nodes}, mappings have {nodes}")
         counted = self.vmstat.global_node_page_state(NR_SHMEM)

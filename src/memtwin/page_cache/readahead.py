@@ -1,7 +1,7 @@
 """Owns the decisions of readahead: which pages to read and where the next mark goes.
 
-Imports page_cache/mapping. Data and arithmetic only: it reads no page and has never heard of devices.
-A decision is left in `start`, `nr` and `lookahead` (the page `start + nr - lookahead` gets
+Imports page_cache/mapping. Data and arithmetic only: it reads no page and has never heard of
+devices. A decision is left in `start`, `nr` and `lookahead` (the page `start + nr - lookahead` gets
 PG_READAHEAD; 0 means none does).
 """
 
@@ -81,7 +81,9 @@ class Readahead:
         return most
 
     @cython.cfunc
-    def _decide(self, start: cython.longlong, nr: cython.longlong, lookahead: cython.longlong) -> cython.int:
+    def _decide(
+        self, start: cython.longlong, nr: cython.longlong, lookahead: cython.longlong
+    ) -> cython.int:
         self.start = start
         self.nr = nr
         self.lookahead = lookahead
@@ -89,7 +91,8 @@ class Readahead:
 
     @cython.cfunc
     def _submit(self, ra: FileRa, index: cython.longlong, most: cython.longlong) -> cython.int:
-        """Decide for the window in `ra`; 6.1 merges a window whose own mark would be hit at once."""
+        """Decide for the window in `ra`; 6.1 merges a window whose own mark would be hit at
+        once."""
         if self.kernel < 612 and index == ra.start and ra.size == ra.async_size:
             # mm/readahead.c ondemand_readahead() readit, v6.1
             more: cython.longlong = self._next_size(ra, most)
@@ -119,7 +122,8 @@ class Readahead:
     def sync_readahead(
         self, mapping: Mapping, ra: FileRa, index: cython.longlong, req: cython.longlong
     ) -> cython.int:
-        """The page at `index` is missing and `req` pages are wanted: READ_WINDOW or READ_NOTHING."""
+        """The page at `index` is missing and `req` pages are wanted: READ_WINDOW or
+        READ_NOTHING."""
         if ra.ra_pages == 0 or ra.random_mode:
             # mm/readahead.c force_page_cache_ra(), v6.12
             most: cython.longlong = self.io_pages if self.io_pages > ra.ra_pages else ra.ra_pages
@@ -155,7 +159,9 @@ class Readahead:
         miss: cython.longlong = mapping.prev_miss(index - 1, most)
         history: cython.longlong = index - 1 - miss
         if self.kernel < 612 and miss == index - 1 - most:
-            history -= 1  # mm/filemap.c page_cache_prev_miss() stops one early when all are there, v6.1
+            history -= (
+                1  # mm/filemap.c page_cache_prev_miss() stops one early when all are there, v6.1
+            )
         if history <= req:
             return self._decide(index, req, 0)
         if history >= index:
@@ -192,7 +198,9 @@ class Readahead:
             return self._advance(ra, index, most)
         start: cython.longlong = mapping.next_miss(index + 1, most)
         if self.kernel < 612 and start == index + 1 + most:
-            start -= 1  # mm/filemap.c page_cache_next_miss() stops one early when all are there, v6.1
+            start -= (
+                1  # mm/filemap.c page_cache_next_miss() stops one early when all are there, v6.1
+            )
         if start == 0 or start - index > most:
             return READ_NOTHING
         ra.start = start
