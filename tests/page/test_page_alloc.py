@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import resource
 
 import pytest
 
@@ -166,7 +167,9 @@ def test_each_cpu_is_served_from_its_own_node_first_and_counts_misses_after(kern
 
 
 def test_a_tebibyte_boots_without_touching_its_frames() -> None:
+    before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     page_alloc, _ = boot_page_alloc([MemoryRange(1, 159), MemoryRange(256, 1 << 28)], 612, 64)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib < 100 * 1024
     zone = page_alloc.zones.zones[2]
     assert zone.deferred_end_pfn - zone.deferred_start_pfn > 250_000_000
     assert page_alloc.alloc_fast(GFP_HIGHUSER_MOVABLE, 0) >= 0
