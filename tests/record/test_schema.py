@@ -14,7 +14,7 @@ PLUGIN = Path(__file__).parents[2] / "src" / "memtwin" / "record" / "plugin"
 
 
 def test_the_documented_columns_are_the_columns() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (.*) \|$", PAGE, re.M)
+    rows = re.findall(r"^\| `(\w+)` \| (u?int\d+) \| (.*) \|$", PAGE, re.M)
     assert rows == [(name, dtype, meaning) for name, (dtype, meaning) in COLUMNS.items()]
 
 
