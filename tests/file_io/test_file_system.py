@@ -93,7 +93,7 @@ def test_inodes_come_back_from_disk_in_runs_of_32_blocks() -> None:
     before = machine.count("pgpgin")
     files.statfiles("/m", 400)
     read_kib = machine.count("pgpgin") - before
-    # 400 inodes of 256 bytes, their directory's leaves and index; readahead rounds up, and the pages of
+    # 400 inodes of 256 bytes, their directory's leaves and index; readahead rounds up, the pages of
     # the 16 buffers used last never left
     assert 108 - 4 * 16 <= read_kib <= 108 + 32
     assert read_kib > 60

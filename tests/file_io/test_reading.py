@@ -5,6 +5,13 @@ from __future__ import annotations
 import pytest
 from file_machine import Machine, build
 
+from memtwin.file_io.constants import (
+    ADVICE_NORMAL,
+    ADVICE_RANDOM,
+    VM_FAULT_MAJOR,
+    VM_FAULT_RETRY,
+    VM_FAULT_SIGBUS,
+)
 from memtwin.file_io.files import (
     CREATE,
     ENOENT,
@@ -14,13 +21,6 @@ from memtwin.file_io.files import (
     FOR_READING,
     FOR_WRITING,
     MUST_EXIST,
-)
-from memtwin.file_io.open_file import (
-    ADVICE_NORMAL,
-    ADVICE_RANDOM,
-    VM_FAULT_MAJOR,
-    VM_FAULT_RETRY,
-    VM_FAULT_SIGBUS,
 )
 from memtwin.hardware.clock import STALL_SLEEP
 from memtwin.hardware.prng import Prng, stream
@@ -34,7 +34,7 @@ def settle(machine: Machine) -> None:
 
 
 class Mapper:
-    """Faults as a process that maps a whole file would take them; counts them as the kernel does."""
+    """Faults as a process that maps a whole file takes them, counted as the kernel does."""
 
     def __init__(self, machine: Machine, file_id: int, kernel: int) -> None:
         self.filemap = machine.rooms.filemap

@@ -7,7 +7,8 @@ import pytest
 
 from memtwin.errors import InternalError
 from memtwin.hardware.prng import stream
-from memtwin.page_cache.mapping import FILE, SHMEM, Mapping
+from memtwin.page_cache.constants import FILE, SHMEM
+from memtwin.page_cache.mapping import Mapping
 
 
 def tree_nodes(indices: set[int]) -> int:

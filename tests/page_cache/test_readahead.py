@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from memtwin.page_cache.mapping import FILE, Mapping
-from memtwin.page_cache.readahead import READ_NOTHING, READ_WINDOW, FileRa, Readahead
+from memtwin.page_cache.constants import FILE, READ_NOTHING, READ_WINDOW
+from memtwin.page_cache.mapping import Mapping
+from memtwin.page_cache.readahead import FileRa, Readahead
 
 IO_PAGES = 320
 

@@ -29,7 +29,9 @@ cdef class BufferedWrite:
     cdef public Clock clock
     cdef public CostTable cost
     cpdef long long write(self, OpenFile file, long long offset, long long length)
-    cdef int _write_begin(self, Mapping mapping, object inode, long long index, long long start, long long stop)
-    cdef void _prepare(self, Mapping mapping, long long index, int pfn, long long start, long long stop)
+    cdef int _write_begin(self, Mapping mapping, object inode, long long index, long long start,
+        long long stop)
+    cdef void _prepare(self, Mapping mapping, long long index, int pfn, long long start,
+        long long stop)
     cdef void _write_end(self, Mapping mapping, int pfn)
     cpdef long long page_mkwrite(self, OpenFile file, long long index, int pfn)

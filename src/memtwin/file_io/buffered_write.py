@@ -6,6 +6,8 @@ descriptors or paths.
 
 from __future__ import annotations
 
+from typing import Any
+
 import cython
 
 from memtwin.file_io.cache_pages import CachePages
@@ -108,7 +110,7 @@ class BufferedWrite:
     def _write_begin(
         self,
         mapping: Mapping,
-        inode: object,
+        inode: Any,
         index: cython.longlong,
         start: cython.longlong,
         stop: cython.longlong,

@@ -16,7 +16,8 @@ from memtwin.page.mem_map import MemMap
 from memtwin.page.vmstat import VmStat
 from memtwin.page.vmstat_items import NR_DIRTIED, NR_DIRTY, NR_ZONE_WRITE_PENDING
 from memtwin.page.zone import Zones
-from memtwin.page_cache.mapping import SHMEM, Mapping
+from memtwin.page_cache.constants import SHMEM
+from memtwin.page_cache.mapping import Mapping
 
 
 @cython.final
@@ -44,10 +45,10 @@ class Dirty:
         flags: cython.longlong = self.mem.flags[pfn]
         if flags & PG_DIRTY:
             return 0
-        # mm/page-writeback.c folio_mark_dirty() clears PG_reclaim: it is in use again
+        # mm/page-writeback.c folio_mark_dirty(), v6.12 clears PG_reclaim: it is in use again
         self.mem.flags[pfn] = (flags | PG_DIRTY) & ~PG_RECLAIM
         if mapping.kind == SHMEM:
-            return 1  # mm/shmem.c noop_dirty_folio: never counted
+            return 1  # mm/shmem.c shmem_aops (noop_dirty_folio), v6.12: not counted
         if mapping.nr_dirty == 0:
             self.newly_dirty.append(mapping.id)
         mapping.note_dirty(self.mem.index[pfn])

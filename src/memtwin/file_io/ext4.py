@@ -21,7 +21,8 @@ from memtwin.file_io.geometry import FIRST_INO, FLEX_BG, ROOT_INO, Ext4Geometry
 from memtwin.file_io.inode import DIRECTORY, Inode, InodeCache
 from memtwin.file_io.journal import Journal
 from memtwin.file_io.metadata import FROM_DISK, NEW_BLOCK, Metadata
-from memtwin.page_cache.mapping import FILE, Mapping
+from memtwin.page_cache.constants import FILE
+from memtwin.page_cache.mapping import Mapping
 from memtwin.page_cache.page_cache import PageCache
 
 CSUM_TAIL_BYTES = 12  # fs/ext4/ext4.h struct ext4_dir_entry_tail, v6.12
@@ -361,8 +362,8 @@ class Ext4:
         self.dirty_inode(directory)
         self.dirty_inode(inode)
         heapq.heappush(self._freed_inos[group], inode.ino)
-        # DIFFERS: the kernel keeps a negative dentry until it is pruned; bends dentry counts after
-        # rmfiles
+        # DIFFERS: the dentry goes at once; the kernel keeps it, negative, until it is pruned; bends
+        # dentry counts after rmfiles
         self.cache.kill_dentry(inode)
         self.forget_mapping(inode)
         self.cache.evict(inode)

@@ -49,13 +49,15 @@ cdef class Filemap:
     cdef public int[::1] found_pfn
     cdef public long long[::1] found_index
     cpdef long long read(self, OpenFile file, long long offset, long long length)
-    cpdef long long read_range(self, OpenFile file, long long offset, long long length, long long block_bytes)
+    cpdef long long read_range(self, OpenFile file, long long offset, long long length,
+        long long block_bytes)
     cdef int _scan(self, Mapping mapping, long long index, long long beyond)
     cdef int _get_pages(self, OpenFile file, long long index, long long beyond)
     cdef void _pin(self, Mapping mapping, long long index, int nr, int delta)
     cdef int _async(self, OpenFile file, int pfn, long long index, long long req)
     cdef void _read_window(self, Mapping mapping)
-    cpdef long long read_pages(self, Mapping mapping, long long start, long long nr, long long lookahead)
+    cpdef long long read_pages(self, Mapping mapping, long long start, long long nr,
+        long long lookahead)
     cdef void _start_read(self, Mapping mapping, long long index, int pfn)
     cdef void _read_page(self, Mapping mapping, long long index, int pfn)
     cpdef int read_for_write(self, Mapping mapping, long long index, int pfn)

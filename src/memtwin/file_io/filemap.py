@@ -11,7 +11,7 @@ import cython
 
 from memtwin.columns import zeros
 from memtwin.file_io.cache_pages import CachePages
-from memtwin.file_io.open_file import (
+from memtwin.file_io.constants import (
     ADVICE_RANDOM,
     ADVICE_SEQUENTIAL,
     FIRST_TRY,
@@ -19,8 +19,8 @@ from memtwin.file_io.open_file import (
     VM_FAULT_OOM,
     VM_FAULT_RETRY,
     VM_FAULT_SIGBUS,
-    OpenFile,
 )
+from memtwin.file_io.open_file import OpenFile
 from memtwin.hardware.clock import STALL_FILE_READ, Clock
 from memtwin.hardware.cost import CostTable
 from memtwin.page.flags import PG_LOCKED, PG_READAHEAD, PG_UPTODATE, PG_WORKINGSET, PG_WRITEBACK
@@ -28,9 +28,10 @@ from memtwin.page.gfp import GFP_FS, GFP_HIGHUSER_MOVABLE, GFP_NORETRY, GFP_NOWA
 from memtwin.page.mem_map import MemMap
 from memtwin.page.vmstat import VmStat
 from memtwin.page.vmstat_items import PGMAJFAULT
+from memtwin.page_cache.constants import READ_WINDOW
 from memtwin.page_cache.mapping import Mapping
 from memtwin.page_cache.page_cache import PageCache
-from memtwin.page_cache.readahead import READ_WINDOW, Readahead
+from memtwin.page_cache.readahead import Readahead
 from memtwin.reclaim.folio_io import FolioIo
 from memtwin.reclaim.lru import Lru
 from memtwin.units import NIL

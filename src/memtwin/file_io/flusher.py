@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections import deque
 
+from memtwin.file_io.constants import EVERYTHING, SYNC_ALL, SYNC_NONE
 from memtwin.file_io.dirty_limits import DIRTY_SCOPE, MIN_WRITEBACK_PAGES, DirtyLimits
 from memtwin.file_io.ext4 import Ext4
 from memtwin.file_io.inode import REGULAR, Inode
 from memtwin.file_io.journal import SOMEONE_WAITS
 from memtwin.file_io.metadata import TASK_WAITS, THREAD_WAITS
-from memtwin.file_io.page_writer import EVERYTHING, SYNC_ALL, SYNC_NONE, PageWriter
+from memtwin.file_io.page_writer import PageWriter
 from memtwin.hardware.clock import Clock
 from memtwin.hardware.cost import CostTable
 from memtwin.page.tunables import Tunables

@@ -13,7 +13,8 @@ from memtwin.hardware.clock import STALL_DIRTY, STALL_FILE_READ
 from memtwin.page.flags import PG_DIRTY, PG_LOCKED, PG_PRIVATE, PG_WRITEBACK
 from memtwin.page.mem_map import MemMap
 from memtwin.page_cache.buffer_head import BufferHeads
-from memtwin.page_cache.mapping import SHMEM, Mapping
+from memtwin.page_cache.constants import SHMEM
+from memtwin.page_cache.mapping import Mapping
 from memtwin.page_cache.page_cache import PageCache
 from memtwin.reclaim.folio_io import FolioIo
 from memtwin.reclaim.lru import Lru

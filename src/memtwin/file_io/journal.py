@@ -11,7 +11,7 @@ from memtwin.file_io.metadata import FROM_DISK, NEW_BLOCK, Metadata
 from memtwin.file_io.objects import JOURNAL_HEAD, Objects
 from memtwin.hardware.clock import STALL_DIRTY, Clock
 from memtwin.page.vmstat_items import PGPGOUT
-from memtwin.page_cache.buffer_head import CHECKPOINT
+from memtwin.page_cache.constants import CHECKPOINT
 from memtwin.reclaim.constants import IO_WRITE
 from memtwin.reclaim.folio_io import FolioIo
 
@@ -36,9 +36,8 @@ class Journal:
         self.nr_blocks = geometry.journal_blocks()
         # mke2fs puts the journal in the middle of the device; MODEL: one contiguous run there
         self.first_block = geometry.data_start(geometry.nr_groups // 2)
-        self.max_transaction_blocks = (
-            self.nr_blocks // 4
-        )  # fs/jbd2/journal.c journal_init_common(), v6.1
+        # fs/jbd2/journal.c journal_init_common(), v6.1
+        self.max_transaction_blocks = self.nr_blocks // 4
         self.head = 0  # next free block of the journal area
         self.running: dict[int, None] = {}  # blocks of the running transaction
         self.commit_due_ns = -1  # when kjournald2 commits it; -1: no transaction runs
@@ -58,8 +57,7 @@ class Journal:
         if self.commit_due_ns >= 0:
             return
         expires_ns = self.clock.now_ns + COMMIT_INTERVAL_NS
-        # fs/jbd2/transaction.c jbd2_get_transaction(): round_jiffies_up(), to whole seconds since
-        # boot, v6.1
+        # fs/jbd2/transaction.c jbd2_get_transaction(), v6.1: round_jiffies_up(), to whole seconds
         self.commit_due_ns = -(-expires_ns // SECOND_NS) * SECOND_NS
 
     def change(self, block: int, content: int = FROM_DISK) -> None:

@@ -20,8 +20,9 @@ from memtwin.hardware.clock import STALL_FILE_READ
 from memtwin.page.flags import PG_DIRTY, PG_LOCKED, PG_META, PG_PRIVATE, PG_UPTODATE
 from memtwin.page.gfp import GFP_FS, GFP_KERNEL, GFP_MOVABLE_BIT, GFP_NOFAIL
 from memtwin.page.vmstat_items import PGPGIN, PGPGOUT
-from memtwin.page_cache.buffer_head import CHECKPOINT, DIRTY, HELD, READ, RUNNING, BufferHeads
-from memtwin.page_cache.mapping import BLOCK_DEVICE, Mapping
+from memtwin.page_cache.buffer_head import BufferHeads
+from memtwin.page_cache.constants import BLOCK_DEVICE, CHECKPOINT, DIRTY, HELD, READ, RUNNING
+from memtwin.page_cache.mapping import Mapping
 from memtwin.reclaim.constants import IO_READ
 from memtwin.reclaim.folio_io import FolioIo
 from memtwin.units import NIL

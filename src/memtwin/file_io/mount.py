@@ -5,6 +5,8 @@ Imports all of file_io. Knows no behaviour.
 
 from __future__ import annotations
 
+from typing import Any
+
 from memtwin.address_space.rmap import Rmap
 from memtwin.file_io.buffered_write import BufferedWrite
 from memtwin.file_io.cache_pages import CachePages
@@ -24,8 +26,9 @@ from memtwin.file_io.page_writer import PageWriter
 from memtwin.file_io.throttle import Throttle
 from memtwin.hardware.cost import CostTable
 from memtwin.page_cache.buffer_head import BufferHeads
+from memtwin.page_cache.constants import DEFAULT_RA_PAGES
 from memtwin.page_cache.page_cache import PageCache
-from memtwin.page_cache.readahead import DEFAULT_RA_PAGES, Readahead
+from memtwin.page_cache.readahead import Readahead
 from memtwin.reclaim.folio_io import FolioIo
 from memtwin.reclaim.slowpath import Slowpath
 from memtwin.reclaim.workingset import Workingset
@@ -94,7 +97,7 @@ class FileRooms:
 
     def columns(self) -> list[tuple[str, object]]:
         """(name, value) of all state of the rooms put together here, for digests."""
-        parts = {
+        parts: dict[str, Any] = {
             "objects": self.objects, "metadata": self.metadata, "journal": self.journal,
             "ext4": self.ext4, "limits": self.limits, "flusher": self.flusher,
             "throttle": self.throttle, "files": self.files,

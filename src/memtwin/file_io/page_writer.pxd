@@ -17,6 +17,7 @@ cdef class PageWriter:
     cdef public int device
     cdef public long long nr_mapped
     cdef public long long next_index
-    cpdef long long write_range(self, Mapping mapping, long long start, long long end, long long most, int sync)
+    cpdef long long write_range(self, Mapping mapping, long long start, long long end,
+        long long most, int sync)
     cdef int _write_one(self, Mapping mapping, long long index, int sync)
     cpdef long long wait_range(self, Mapping mapping, long long start, long long end)

@@ -10,16 +10,13 @@ from __future__ import annotations
 import cython
 
 from memtwin.address_space.rmap import Rmap
+from memtwin.file_io.constants import SYNC_NONE
 from memtwin.file_io.dirty import Dirty
 from memtwin.hardware.clock import STALL_DIRTY
 from memtwin.page.flags import PG_DIRTY, PG_WRITEBACK
 from memtwin.page.mem_map import MemMap
 from memtwin.page_cache.mapping import Mapping
 from memtwin.reclaim.folio_io import FolioIo
-
-SYNC_NONE = 0
-SYNC_ALL = 1  # include/linux/writeback.h enum writeback_sync_modes, v6.12
-EVERYTHING = 1 << 62
 
 
 @cython.final

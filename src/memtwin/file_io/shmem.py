@@ -11,8 +11,8 @@ import cython
 
 from memtwin.errors import require
 from memtwin.file_io.cache_pages import CachePages
+from memtwin.file_io.constants import VM_FAULT_MAJOR, VM_FAULT_OOM, VM_FAULT_SIGBUS
 from memtwin.file_io.invalidate import Invalidate
-from memtwin.file_io.open_file import VM_FAULT_MAJOR, VM_FAULT_OOM, VM_FAULT_SIGBUS
 from memtwin.hardware.clock import STALL_SWAP_IN, Clock
 from memtwin.hardware.cost import CostTable
 from memtwin.memcg.constants import CHARGE_OK
@@ -20,7 +20,8 @@ from memtwin.page.flags import PG_DIRTY, PG_LOCKED, PG_SWAPBACKED, PG_SWAPCACHE,
 from memtwin.page.gfp import GFP_HIGHUSER_MOVABLE, NEED_OOM
 from memtwin.page.mem_map import MemMap
 from memtwin.page.vmstat_items import PGMAJFAULT
-from memtwin.page_cache.mapping import SHMEM, Mapping
+from memtwin.page_cache.constants import SHMEM
+from memtwin.page_cache.mapping import Mapping
 from memtwin.page_cache.page_cache import PageCache
 from memtwin.reclaim.folio_io import FolioIo
 from memtwin.reclaim.lru import Lru

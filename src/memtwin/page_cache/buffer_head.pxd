@@ -5,6 +5,9 @@ cdef long long PG_META
 cdef long long PG_PRIVATE
 cdef long long PG_WRITEBACK
 
+cdef int BLOCK_BITS
+cdef int DIRTY
+
 cdef class BufferHeads:
     cdef public MemMap mem
     cdef public int blocks_per_page

@@ -16,9 +16,8 @@ import cython
 from memtwin.columns import Column, grown, zeros
 from memtwin.page.flags import PG_DIRTY, PG_META, PG_PRIVATE, PG_WRITEBACK
 from memtwin.page.mem_map import MemMap
+from memtwin.page_cache.constants import BLOCK_BITS, DIRTY
 
-READ, DIRTY, RUNNING, CHECKPOINT, HELD = 0, 4, 8, 12, 16  # first bit of each state
-BLOCK_BITS = 15  # at most four blocks a page
 COLUMNS = (
     Column(
         "head_slab",

@@ -14,11 +14,8 @@ import cython
 
 from memtwin.columns import Column, grown, zeros
 from memtwin.errors import require
+from memtwin.page_cache.constants import NODE_SHIFT, SHMEM
 
-FILE, SHMEM, BLOCK_DEVICE = range(3)
-KINDS = ("file", "shmem", "block device")
-NODE_SHIFT = 6  # include/linux/xarray.h XA_CHUNK_SHIFT, v6.12
-LEAF_SLOTS = 1 << NODE_SHIFT
 _FIRST_SLOTS = 64
 
 COLUMNS = (

@@ -11,6 +11,7 @@ shadow.
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Any
 
 import cython
 
@@ -21,7 +22,8 @@ from memtwin.page.mem_map import MemMap
 from memtwin.page.vmstat import VmStat
 from memtwin.page.vmstat_items import NR_FILE_PAGES, NR_SHMEM, WORKINGSET_NODES
 from memtwin.page.zone import Zones
-from memtwin.page_cache.mapping import BLOCK_DEVICE, FILE, KINDS, SHMEM, Mapping
+from memtwin.page_cache.constants import BLOCK_DEVICE, FILE, KINDS, SHMEM
+from memtwin.page_cache.mapping import Mapping
 
 
 @cython.final
@@ -34,10 +36,10 @@ class PageCache:
         self.zones = zones
         self.vmstat = vmstat
         self.memcg = memcg
-        self.mappings: list[Mapping | None] = [None]
+        self.mappings: list[Any] = [None]  # Mapping by id; None for a dropped one
         self.nr_nodes = 0  # == sum(mapping.nr_nodes)
         self.spare_nodes = 0  # slab objects of vanished nodes; file_io/objects gives them back
-        # leaves that hold only shadows, oldest first: the list_lru of mm/workingset.c shadow_nodes
+        # leaves that hold only shadows, oldest first: mm/workingset.c shadow_nodes, v6.12
         self.shadow_nodes: OrderedDict[int, int] = OrderedDict()
 
     @cython.ccall
@@ -52,7 +54,8 @@ class PageCache:
     @cython.ccall
     def mapping(self, mapping_id: cython.int) -> Mapping:
         """The mapping of that id, which must live."""
-        return self.mappings[mapping_id]
+        found: Mapping = self.mappings[mapping_id]
+        return found
 
     @cython.ccall
     def drop_mapping(self, mapping_id: cython.int) -> cython.int:

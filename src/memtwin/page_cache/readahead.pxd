@@ -26,7 +26,8 @@ cdef class Readahead:
     cdef int _submit(self, FileRa ra, long long index, long long most)
     cdef int _initial(self, FileRa ra, long long index, long long req, long long most)
     cpdef int sync_readahead(self, Mapping mapping, FileRa ra, long long index, long long req)
-    cdef int _context(self, Mapping mapping, FileRa ra, long long index, long long req, long long most)
+    cdef int _context(self, Mapping mapping, FileRa ra, long long index, long long req,
+        long long most)
     cdef int _advance(self, FileRa ra, long long index, long long most)
     cpdef int async_readahead(self, Mapping mapping, FileRa ra, long long index, long long req)
     cpdef int mmap_readahead(self, Mapping mapping, FileRa ra, long long index, int sequential)

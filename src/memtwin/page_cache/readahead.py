@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import cython
 
+from memtwin.page_cache.constants import MMAP_LOTSAMISS, READ_NOTHING, READ_WINDOW
 from memtwin.page_cache.mapping import Mapping
-
-DEFAULT_RA_PAGES = 32  # include/linux/pagemap.h VM_READAHEAD_PAGES (128 KiB), v6.12
-MMAP_LOTSAMISS = 100  # mm/filemap.c, v6.12
-READ_NOTHING, READ_WINDOW = range(2)
 
 
 @cython.final
@@ -159,9 +156,8 @@ class Readahead:
         miss: cython.longlong = mapping.prev_miss(index - 1, most)
         history: cython.longlong = index - 1 - miss
         if self.kernel < 612 and miss == index - 1 - most:
-            history -= (
-                1  # mm/filemap.c page_cache_prev_miss() stops one early when all are there, v6.1
-            )
+            # mm/filemap.c page_cache_prev_miss(), v6.1: one early when all are there
+            history -= 1
         if history <= req:
             return self._decide(index, req, 0)
         if history >= index:
@@ -198,9 +194,8 @@ class Readahead:
             return self._advance(ra, index, most)
         start: cython.longlong = mapping.next_miss(index + 1, most)
         if self.kernel < 612 and start == index + 1 + most:
-            start -= (
-                1  # mm/filemap.c page_cache_next_miss() stops one early when all are there, v6.1
-            )
+            # mm/filemap.c page_cache_next_miss(), v6.1: one early when all are there
+            start -= 1
         if start == 0 or start - index > most:
             return READ_NOTHING
         ra.start = start
