@@ -24,6 +24,7 @@ cdef class VMA:
     cdef public list chain
     cdef public object file
     cdef public object ra
+    cdef public object swap_ra
     cdef public int special_pfn
     cdef public str name
     cdef public long long prot

@@ -37,6 +37,7 @@ class VMA:
         self.chain: list[int] = []  # ids of all anon_vmas whose pages it may map, oldest first
         self.file: object = None  # the open file behind it
         self.ra: object = None  # its readahead state (page_cache.readahead.FileRa)
+        self.swap_ra: object = None  # swap readahead state (reclaim.swapin_readahead.SwapRa)
         self.special_pfn = -1  # first frame of a VMA_SPECIAL area
         self.name = ""
         self.set_prot()

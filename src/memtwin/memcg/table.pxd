@@ -34,6 +34,7 @@ cdef class MemcgTable:
     cdef public long long[::1] stat
     cdef public long long[::1] vm_event
     cpdef int is_descendant(self, int memcg, int ancestor)
+    cpdef int next_in_tree(self, int root, int at)
     cpdef long long get_swappiness(self, int memcg)
     cdef void mod_stat(self, int memcg, int item, long long delta) noexcept
     cdef void mod_lruvec_page_state(self, int pfn, int node, int item, long long delta) noexcept

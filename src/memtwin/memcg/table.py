@@ -108,6 +108,21 @@ class MemcgTable:
         return 0
 
     @cython.ccall
+    def next_in_tree(self, root: cython.int, at: cython.int) -> cython.int:
+        """Group behind `at` in the pre-order walk of `root`'s tree, or -1 (mem_cgroup_iter)."""
+        row: cython.int
+        for row in range(at + 1, self.nr):
+            if self.parent[row] == at:
+                return row
+        while at != root:
+            parent: cython.int = self.parent[at]
+            for row in range(at + 1, self.nr):
+                if self.parent[row] == parent:
+                    return row
+            at = parent
+        return -1
+
+    @cython.ccall
     def get_swappiness(self, memcg: cython.int) -> cython.longlong:
         """What get_scan_count takes for the group (include/linux/swap.h mem_cgroup_swappiness)."""
         if self.version == 2 or memcg <= 0:

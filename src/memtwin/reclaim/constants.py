@@ -34,3 +34,21 @@ FOLIOREF_RECLAIM, FOLIOREF_RECLAIM_CLEAN, FOLIOREF_KEEP, FOLIOREF_ACTIVATE = 0, 
 # What one page's pass through shrink_folio_list ended in
 FOLIO_FREED, FOLIO_KEPT, FOLIO_ACTIVATED = 0, 1, 2
 MAX_ISOLATED = 4096  # rows of the arrays that hold isolated pages (a huge page may be split)
+
+THROTTLE_JIFFY_NS = 4_000_000  # one jiffy at HZ 250 (Debian's CONFIG_HZ)
+HZ = 250
+
+KSWAPD_ASLEEP, KSWAPD_BALANCING, KSWAPD_THROTTLED, KSWAPD_DOZING = 0, 1, 2, 3
+
+MIN_LRU_BATCH = 64  # include/linux/mmzone.h MIN_LRU_BATCH = BITS_PER_LONG, v6.12
+MAX_LRU_BATCH = 4096  # 64 * MIN_LRU_BATCH
+MAX_SWAPPINESS = 200  # mm/swap.h, v6.12
+REFS_MAX = 4  # BIT(LRU_REFS_WIDTH): accesses after which a page is always protected
+MEMCG_NR_GENS = 3
+MEMCG_LRU_NOP, MEMCG_LRU_TAIL, MEMCG_LRU_YOUNG = 0, 2, 4
+SEG_NONE, SEG_TAIL = 0, 2
+# suitable_to_scan(): 8 entries a cache line; a table with one young entry a line is worth walking
+YOUNG_FACTOR = 8
+
+SWAP_RA_ORDER_CEILING = 5  # mm/swap_state.c, 64 bits, v6.1
+SWAP_RA_HITS_MAX = 63  # mm/swap_state.c SWAP_RA_HITS_MASK, v6.1

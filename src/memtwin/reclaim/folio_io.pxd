@@ -8,6 +8,7 @@ from memtwin.reclaim.lru cimport Lru
 
 cdef int IO_READ
 cdef int IO_WRITE
+cdef int NR_THROTTLED_WRITTEN
 cdef int NR_WRITEBACK
 cdef int NR_WRITTEN
 cdef int NR_ZONE_WRITE_PENDING
@@ -26,6 +27,7 @@ cdef class FolioIo:
     cdef public Lru lru
     cdef public MemcgTable memcgs
     cdef public list devices
+    cdef public int nr_throttled
     cpdef int submit_read(self, int device, int pfn, long long block)
     cpdef int submit_write(self, int device, int pfn, long long block)
     cpdef long long submit_raw(self, int device, int op, long long block, int nr_pages)

@@ -19,6 +19,7 @@ from memtwin.page.flags import PG_LOCKED, PG_RECLAIM, PG_UPTODATE, PG_WRITEBACK
 from memtwin.page.mem_map import MemMap
 from memtwin.page.vmstat import VmStat
 from memtwin.page.vmstat_items import (
+    NR_THROTTLED_WRITTEN,
     NR_WRITEBACK,
     NR_WRITTEN,
     NR_ZONE_WRITE_PENDING,
@@ -45,6 +46,7 @@ class FolioIo:
         self.lru = lru
         self.memcgs = memcgs
         self.devices: list[BlockDevice] = []
+        self.nr_throttled = 0  # reclaimers that wait for writes to end (nr_writeback_throttled)
 
     def add_device(self, device: BlockDevice) -> int:
         """Number of a new device."""
@@ -117,6 +119,8 @@ class FolioIo:
         node: cython.int = self.lru.lruvecs.node_of(pfn)
         self.memcgs.mod_lruvec_page_state(pfn, node, NR_WRITEBACK, -nr_pages)
         self.memcgs.mod_lruvec_page_state(pfn, node, NR_WRITTEN, nr_pages)
+        if self.nr_throttled > 0:
+            self.vmstat.mod_node(node, NR_THROTTLED_WRITTEN, nr_pages)
         self.vmstat.mod_zone(self.lru.lruvecs.zones.zone_of(pfn), NR_ZONE_WRITE_PENDING, -nr_pages)
         return 0
 

@@ -4,6 +4,7 @@ from memtwin.page.page_alloc cimport PageAlloc
 from memtwin.page.tunables cimport Tunables
 from memtwin.page.vmstat cimport VmStat
 from memtwin.reclaim.lruvec cimport Lruvecs
+from memtwin.swap.content cimport PageContent
 
 cdef int BATCH_ACTIVATE
 cdef int BATCH_ADD
@@ -50,6 +51,7 @@ cdef class Lru:
     cdef public Tunables tunables
     cdef public Charge charge
     cdef public PageAlloc page_alloc
+    cdef public PageContent content
     cdef public int nr_cpus
     cdef public int memalloc
     cdef public int cpu

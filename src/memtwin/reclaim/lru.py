@@ -1,6 +1,6 @@
 """Owns the batches in front of the LRU lists, and what happens to a page when its last user lets go.
 
-Imports page, memcg, reclaim/lruvec. Knows nothing of swap, files or page tables. As in the kernel a page
+Imports page, memcg, swap/content, reclaim/lruvec. Knows nothing of swap, files or page tables. As in the kernel a page
 in a batch holds a reference, and most moves take effect only when the CPU's batch is full or drained.
 
 A page's life here: alloc -> add batch -> list -> (isolated -> list) -> released -> free.
@@ -61,6 +61,7 @@ from memtwin.reclaim.constants import (
     TAIL_SIDE,
 )
 from memtwin.reclaim.lruvec import Lruvecs
+from memtwin.swap.content import PageContent
 
 COLUMNS = (
     Column("batch", "i4", "lru", "frames waiting, per CPU, kind (BATCH_*) and place 0..31"),
@@ -76,7 +77,7 @@ class Lru:
 
     def __init__(
         self, mem: MemMap, lruvecs: Lruvecs, vmstat: VmStat, tunables: Tunables,
-        charge: Charge, page_alloc: PageAlloc, nr_cpus: int,
+        charge: Charge, page_alloc: PageAlloc, content: PageContent, nr_cpus: int,
     ) -> None:  # fmt: skip
         self.mem = mem
         self.lruvecs = lruvecs
@@ -84,6 +85,7 @@ class Lru:
         self.tunables = tunables
         self.charge = charge
         self.page_alloc = page_alloc
+        self.content = content
         self.nr_cpus = nr_cpus
         self.memalloc = 0  # 1 while reclaim itself runs (PF_MEMALLOC)
         self.cpu = 0  # the CPU whose batches are used; the scheduler sets it
@@ -473,6 +475,8 @@ class Lru:
         if self.mem.memcg[pfn] > 0:
             self.charge.uncharge_page(pfn)
         self.mem.flags[pfn] &= ~(PG_LRU | PG_ACTIVE | PG_UNEVICTABLE | PG_MLOCKED)
+        if self.content.in_use:
+            self.content.content[pfn] = 0
         self.page_alloc.free_page(pfn)
         return 0
 

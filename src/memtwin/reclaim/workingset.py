@@ -27,7 +27,6 @@ from memtwin.page.vmstat_items import (
     WORKINGSET_RESTORE_ANON,
 )
 from memtwin.reclaim.constants import EVICTION_BITS, SWAP_CLUSTER_MAX
-from memtwin.reclaim.lru_gen import LruGen
 from memtwin.reclaim.lruvec import Lruvecs
 from memtwin.swap.swap import Swap
 

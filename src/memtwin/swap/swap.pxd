@@ -6,6 +6,7 @@ from memtwin.swap.content cimport PageContent
 from memtwin.swap.swap_device cimport SwapDevice
 from memtwin.swap.zram cimport Zram
 
+cdef int CGROUP_V1
 cdef int NR_FILE_PAGES
 cdef int NR_SWAPCACHED
 cdef long long PG_DIRTY
@@ -51,6 +52,9 @@ cdef class Swap:
     cdef void flush_returned(self, int cpu)
     cdef void free_to_device(self, long long entry)
     cdef void uncharge_slot(self, SwapDevice device, long long offset) noexcept
+    cpdef int record_slot(self, long long entry, int memcg)
+    cpdef int slot_owner(self, long long entry)
+    cpdef int swapin_uncharge(self, long long entry)
     cdef void put_swap_entry(self, long long entry)
     cpdef int swap_duplicate(self, long long entry, int times)
     cdef int count_of(self, int users) noexcept

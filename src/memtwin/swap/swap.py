@@ -12,6 +12,7 @@ import cython
 from memtwin.columns import Column, zeros
 from memtwin.errors import InternalError, UserError
 from memtwin.memcg.charge import Charge
+from memtwin.memcg.constants import CGROUP_V1
 from memtwin.page.flags import PG_DIRTY, PG_SWAPCACHE, PG_WRITEBACK
 from memtwin.page.mem_map import MemMap
 from memtwin.page.vmstat import VmStat
@@ -130,7 +131,7 @@ class Swap:
                 return 0
             entry = self._one[0]
         memcg: cython.int = self.mem.memcg[pfn]
-        if memcg > 0 and self.charge.table.version == 2:
+        if memcg > 0 and self.charge.table.version != CGROUP_V1:
             if self.charge.try_charge_swap(memcg, 1) < 0:
                 self.put_swap_entry(entry)
                 return 0
@@ -235,6 +236,31 @@ class Swap:
         if device.slot_memcg[offset] > 0:
             self.charge.uncharge_swap(device.slot_memcg[offset], 1)
             device.slot_memcg[offset] = 0
+
+    @cython.ccall
+    def record_slot(self, entry: cython.longlong, memcg: cython.int) -> cython.int:
+        """The slot's charge belongs to `memcg` (swap_cgroup_record); the group before."""
+        device: SwapDevice = self.devices[self.type_of(entry)]
+        offset: cython.longlong = self.offset_of(entry)
+        before: cython.int = device.slot_memcg[offset]
+        device.slot_memcg[offset] = memcg
+        return before
+
+    @cython.ccall
+    def slot_owner(self, entry: cython.longlong) -> cython.int:
+        """Online group that a page read from the slot is charged to, or -1: the reader's own."""
+        # mm/memcontrol.c mem_cgroup_swapin_charge_folio(), v6.1
+        device: SwapDevice = self.devices[self.type_of(entry)]
+        memcg: cython.int = device.slot_memcg[self.offset_of(entry)]
+        return memcg if memcg > 0 and self.charge.table.online[memcg] else -1
+
+    @cython.ccall
+    def swapin_uncharge(self, entry: cython.longlong) -> cython.int:
+        """v1: a page was read and charged, so the slot's memsw charge goes; 0."""
+        if self.charge.table.version == CGROUP_V1:
+            device: SwapDevice = self.devices[self.type_of(entry)]
+            self.uncharge_slot(device, self.offset_of(entry))
+        return 0
 
     @cython.cfunc
     def put_swap_entry(self, entry: cython.longlong) -> cython.void:

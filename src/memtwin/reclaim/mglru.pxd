@@ -1,0 +1,88 @@
+from memtwin.page.mem_map cimport MemMap
+from memtwin.page.page_alloc cimport PageAlloc
+from memtwin.page.vmstat cimport VmStat
+from memtwin.page.zone cimport Zone
+from memtwin.page.zone cimport Zones
+from memtwin.reclaim.folio_reclaim cimport FolioReclaim
+from memtwin.reclaim.lru_gen cimport LruGen
+from memtwin.reclaim.lru_scan cimport LruScan
+from memtwin.reclaim.lruvec cimport Lruvecs
+from memtwin.reclaim.memcg_lru cimport MemcgLru
+from memtwin.reclaim.mglru_gens cimport MglruGens
+from memtwin.reclaim.mglru_walk cimport MglruWalk
+from memtwin.reclaim.scan_balance cimport ScanBalance
+from memtwin.reclaim.scan_control cimport ScanControl
+from memtwin.reclaim.shrinker cimport Shrinkers
+
+cdef int DEF_PRIORITY
+cdef int GEN_ANON
+cdef int GEN_FILE
+cdef int GFP_IO
+cdef long long LRU_REFS_MASK
+cdef int MAX_LRU_BATCH
+cdef int MAX_NR_GENS
+cdef int MAX_SWAPPINESS
+cdef int MEMCG_LOW
+cdef int MEMCG_LRU_NOP
+cdef int MEMCG_LRU_TAIL
+cdef int MEMCG_LRU_YOUNG
+cdef int MEMCG_NR_GENS
+cdef int MIN_LRU_BATCH
+cdef int MIN_NR_GENS
+cdef int NR_INACTIVE_ANON
+cdef int NR_INACTIVE_FILE
+cdef int PGREFILL
+cdef int PGSCAN_ANON
+cdef int PGSCAN_DIRECT
+cdef int PGSCAN_KSWAPD
+cdef int PGSTEAL_ANON
+cdef int PGSTEAL_DIRECT
+cdef int PGSTEAL_KSWAPD
+cdef long long PG_ACTIVE
+cdef long long PG_ANON
+cdef long long PG_DIRTY
+cdef long long PG_LOCKED
+cdef long long PG_LRU
+cdef long long PG_MLOCKED
+cdef long long PG_RECLAIM
+cdef long long PG_REFERENCED
+cdef long long PG_SWAPBACKED
+cdef long long PG_SWAPCACHE
+cdef long long PG_WORKINGSET
+cdef long long PG_WRITEBACK
+cdef int REFS_MAX
+cdef int SEG_TAIL
+
+cdef class Mglru:
+    cdef public LruScan lru_scan
+    cdef public FolioReclaim folio_reclaim
+    cdef public ScanBalance balance
+    cdef public MglruWalk walk
+    cdef public MglruGens gens
+    cdef public MemcgLru groups
+    cdef public PageAlloc page_alloc
+    cdef public MemMap mem
+    cdef public VmStat vmstat
+    cdef public Lruvecs lruvecs
+    cdef public LruGen gen
+    cdef public Zones zones
+    cdef public int last_type
+    cdef public int[::1] again
+    cdef public int moved_head
+    cdef int swappiness_of(self, int lruvec, ScanControl sc)
+    cdef int sort_folio(self, int lruvec, int pfn, ScanControl sc, int tier_last, int gen_type, int zone_idx)
+    cdef int isolate_folio(self, int lruvec, int pfn, ScanControl sc, int zone_id)
+    cdef long long scan_folios(self, int lruvec, ScanControl sc, int gen_type, int tier_last)
+    cdef long long isolate_folios(self, int lruvec, ScanControl sc, int swappiness)
+    cdef long long evict_folios(self, int lruvec, ScanControl sc, int swappiness)
+    cdef int sort_rejected(self, int retried)
+    cdef long long pages_to_scan(self, int lruvec, ScanControl sc, int swappiness)
+    cdef int should_abort_scan(self, ScanControl sc, int node)
+    cdef int try_to_shrink_lruvec(self, int lruvec, ScanControl sc)
+    cdef void shrink_lruvec(self, int lruvec, ScanControl sc)
+    cdef void shrink_node(self, int node, ScanControl sc, Shrinkers shrinkers)
+    cdef void set_initial_priority(self, int node, ScanControl sc)
+    cdef void age_node(self, int node, ScanControl sc)
+    cdef void shrink_many(self, int node, ScanControl sc, Shrinkers shrinkers)
+    cdef int shrink_one(self, int lruvec, ScanControl sc, Shrinkers shrinkers)
+    cdef int is_sizable(self, int lruvec, ScanControl sc)
