@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
-import sys
-import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,19 +64,18 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         tell(0, len(limits), "first")
         return make_curve([synthetic.result(limit // MIB) for limit in limits])
 
-    def run_case(config: Any, lines: list[str], tell: Callable[..., None]) -> dict[str, Any]:
-        calls.append((config.name, lines))
+    def run_script(text: str, config: Any, tell: Callable[..., None]) -> dict[str, Any]:
+        calls.append((config.name, text))
+        tell(1, 2)
         files = {"/proc/vmstat": "nr_free_pages 12\npgfault 34\n"}
         return {"checkpoints": [{"name": "end", "time_ns": 5_000_000, "files": files}], "dmesg": ""}
 
     for name, function in (
         ("memtwin.workload.replay", replay),
         ("memtwin.sweep.sizing", sweep),
-        ("memtwin.workload.script", run_case),
+        ("memtwin.workload.script", run_script),
     ):
-        room = types.ModuleType(name)
-        setattr(room, function.__name__, function)
-        monkeypatch.setitem(sys.modules, name, room)
+        monkeypatch.setattr(importlib.import_module(name), function.__name__, function)
     return calls
 
 
@@ -158,17 +156,19 @@ def test_a_script_runs_on_the_machine_named_and_a_case_on_its_own(
     script = tmp_path / "s.wl"
     script.write_text("start A\ncheckpoint end\n")
     assert outcome(["run", str(script), "--machine", "board-128m"]) == 0
-    assert asked == [("board-128m", ["start A", "checkpoint end"])]
+    assert asked == [("board-128m", "start A\ncheckpoint end\n")]
     assert "0.005 s" in capsys.readouterr().out
     out = tmp_path / "r.json"
     assert outcome(["run", str(script), "--out", str(out)]) == 0
     assert json.loads(out.read_text())["checkpoints"][0]["name"] == "end"
     capsys.readouterr()
     broken = tmp_path / "c.json"
-    for text in ("{", "[]", '{"case": {}}'):
+    for text in ("{", '{"other": {}}'):
         broken.write_text(text)
         assert outcome(["run", str(broken)]) == 2
-        assert (
-            capsys.readouterr().err
-            == f"memtwin: {broken}: found no case, allowed is JSON with case.script\n"
-        )
+        err = capsys.readouterr().err
+        assert str(broken) in err
+        assert err.count("\n") == 1
+    broken.write_text('{"case": {}}')
+    assert outcome(["run", str(broken), "--machine", "board-128m"]) == 2
+    assert "a case names its machine" in capsys.readouterr().err

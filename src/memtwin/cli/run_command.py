@@ -11,7 +11,7 @@ from typing import Any
 
 from memtwin.cli.output import check_writable, note, note_mode, progress, write_whole
 from memtwin.errors import UserError
-from memtwin.machine.config import MachineConfig, config_from_case, load_machine, machine_names
+from memtwin.machine.config import load_machine, machine_names
 
 DEFAULT_MACHINE = "laptop-8g"
 SHOWN = ("pgfault", "pgmajfault", "pswpin", "pswpout", "nr_free_pages")  # of vmstat, a checkpoint
@@ -41,38 +41,28 @@ def capture(root: Path, out: Path | None) -> None:
 def run(script: Path, machine: str | None, changes: list[str], out: Path | None) -> None:
     """The command `run`."""
     check_writable(out, "--out")
-    config, lines = _read(script, machine, changes)
-    note_mode()
-    from memtwin.workload.script import run_case
+    from memtwin.workload.script import read_case, run_case, run_script
 
+    case = read_case(script)
+    if case is not None and (machine is not None or changes):
+        raise UserError(f"{script}: a case names its machine, --machine and --set are for scripts")
+    config = load_machine(machine or DEFAULT_MACHINE, changes) if case is None else None
+    note_mode()
     with progress("running") as step:
-        result = run_case(config, lines, lambda done, total: step(done, total, "commands"))
+
+        def tell(done: int, total: int) -> None:
+            step(done, total, "commands")
+
+        if config is None:
+            assert case is not None
+            result = run_case(case, tell)
+        else:
+            result = run_script(script.read_text(), config, tell)
     if out is not None:
         write_whole(out, json.dumps(result))
         note(f"{out}: {len(result['checkpoints'])} checkpoints")
     else:
         _show(result)
-
-
-def _read(script: Path, machine: str | None, changes: list[str]) -> tuple[MachineConfig, list[str]]:
-    """The machine and the lines of a script, or of a case, which describes its machine itself."""
-    try:
-        text = script.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as fault:
-        reason = getattr(fault, "strerror", None) or "found no UTF-8 text"
-        raise UserError(f"{script}: {reason}") from None
-    if script.suffix != ".json":
-        return load_machine(machine or DEFAULT_MACHINE, changes), text.splitlines()
-    if machine is not None or changes:
-        raise UserError(
-            f"{script}: a case describes its machine; --machine and --set are for scripts"
-        )
-    try:
-        case = json.loads(text)
-        lines = case["case"]["script"]
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{script}: found no case, allowed is JSON with case.script") from None
-    return config_from_case(case), [str(line) for line in lines]
 
 
 def _show(result: dict[str, Any]) -> None:

@@ -1,9 +1,9 @@
-"""Owns one run of a real command inside a memory group: cold files, a limit, what it cost.
+"""Owns one run of a real command inside a memory group: its files, a limit, what it cost.
 
-Imports errors, analysis.results and sweep.host. Knows nothing of predictions. To be honest a run
-must pay for its own page cache: pages of files that stay in memory for others (libc, the
-interpreter) are charged to nobody in the group, so such files are replaced, inside a mount
-namespace of the command alone, by copies that nobody has read yet.
+Imports errors, analysis.results and sweep.host. Knows nothing of predictions. What the
+command executes is in memory before, charged to nobody in the group, as on a host that runs such
+programs. For everything else a run must pay: a file that stays in memory for others is replaced,
+inside a mount namespace of the command alone, by a copy that nobody has read yet.
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ class RealCommand:
     cwd: str = "."
     read_files: list[str] = field(default_factory=list)  # the trace's files, only ever read
     written_files: list[str] = field(default_factory=list)
+    warm_files: list[str] = field(default_factory=list)  # what it executes: in memory before
     layout: Layout = Layout.RANDOM
     huge_pages: HugePages = HugePages.OFF
     statistics: Statistics = Statistics.FRESH
@@ -126,8 +127,16 @@ def evict(paths: Sequence[str]) -> None:
                 os.close(fd)
 
 
-class ColdFiles:
-    """The command's files, cold before each run: evicted, or replaced by an unread copy."""
+def warm(paths: Sequence[str]) -> None:
+    """Bring these files into the page cache, charged to this process's group."""
+    for path in paths:
+        with contextlib.suppress(OSError), open(path, "rb", buffering=0) as file:
+            while file.read(1 << 20):
+                pass
+
+
+class CommandFiles:
+    """The command's files before each run: executed ones warm, others evicted or unread copies."""
 
     def __init__(
         self, command: RealCommand, changes: HostChanges, parent: str = "/var/tmp"
@@ -136,7 +145,8 @@ class ColdFiles:
         self.copies: list[tuple[str, str]] = []  # (copy, original)
         evict(self.evictable)
         real = {os.path.realpath(path) for path in command.read_files if _regular(path)}
-        real -= {os.path.realpath(path) for path in command.written_files}
+        self.warm = {os.path.realpath(path) for path in command.warm_files if _regular(path)}
+        real -= {os.path.realpath(path) for path in command.written_files} | self.warm
         shared = sorted(path for path in real if cached_bytes(path) > 0)
         if not shared:
             return
@@ -151,12 +161,13 @@ class ColdFiles:
                 raise UserError(f"verify: copying {path} to {copy}: {fault.strerror}") from None
             self.copies.append((copy, path))
 
-    def chill(self) -> int:
-        """Make everything cold; bytes of the files that stay cached all the same."""
+    def prepare(self) -> int:
+        """Bring all files into their state; bytes that stay cached though they should not."""
         evict(self.evictable)
+        warm(sorted(self.warm))
         evict([copy for copy, _ in self.copies])
         replaced = {path for _, path in self.copies}
-        names = {os.path.realpath(path) for path in self.evictable} - replaced
+        names = {os.path.realpath(path) for path in self.evictable} - replaced - self.warm
         return sum(cached_bytes(path) for path in [*names, *(copy for copy, _ in self.copies)])
 
 
@@ -238,17 +249,21 @@ def _ended(pid: int, group: Group, statistics: Statistics, deadline_s: float) ->
 
 
 def run_limited(
-    command: RealCommand, group: Group, cold: ColdFiles, limit_bytes: int | None, patience_s: float
+    command: RealCommand,
+    group: Group,
+    own_files: CommandFiles,
+    limit_bytes: int | None,
+    patience_s: float,
 ) -> MeasuredRun:
     """Run `command` once in the empty `group` under `limit_bytes` (None: no limit) and measure it.
 
     The run is ended after `patience_s` seconds. Whatever it started is gone on return.
     """
     group.set_limit(limit_bytes)
-    cached = cold.chill()
+    cached = own_files.prepare()
     swap_before = _swap_counts()
     start_s = time.monotonic()
-    child, min_before, maj_before = _start(command, group, cold.copies)
+    child, min_before, maj_before = _start(command, group, own_files.copies)
     try:
         timed_out = not _ended(child.pid, group, command.statistics, start_s + patience_s)
         if timed_out:

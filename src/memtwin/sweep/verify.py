@@ -31,7 +31,7 @@ from memtwin.sweep.host import (
     make_group,
     require_root,
 )
-from memtwin.sweep.measure import ColdFiles, RealCommand, run_limited
+from memtwin.sweep.measure import CommandFiles, RealCommand, run_limited
 from memtwin.units import GIB, MIB, format_size
 
 ZRAM_LEAST_BYTES, ZRAM_MOST_BYTES = MIB, 64 * GIB
@@ -98,7 +98,7 @@ def verify(
     with HostChanges() as changes:
         if terms.swap is SwapSource.ZRAM:
             changes.ask("zram", terms.zram_bytes)
-        cold = ColdFiles(command, changes)
+        own_files = CommandFiles(command, changes)
         numbers = itertools.count()
 
         def once(limit_bytes: int | None) -> MeasuredRun:
@@ -106,7 +106,7 @@ def verify(
             group = make_group(changes, f"memtwin-verify-{os.getpid()}-{next(numbers)}")
             if terms.swap is SwapSource.NONE:
                 group.forbid_swap()
-            return run_limited(command, group, cold, limit_bytes, terms.patience_s)
+            return run_limited(command, group, own_files, limit_bytes, terms.patience_s)
 
         unlimited = once(None)
         if unlimited.verdict is not Verdict.FINISHED:
@@ -115,7 +115,7 @@ def verify(
             compare(point, [once(point.limit_bytes) for _ in range(terms.runs)])
             for point in curve.points
         ]
-        conditions = _conditions(command, terms, cold)
+        conditions = _conditions(command, terms, own_files)
     tell("done")
     report = VerifyReport(
         command=command.argv,
@@ -139,7 +139,7 @@ def _did_not_run(command: RealCommand, run: MeasuredRun, patience_s: float) -> s
     )
 
 
-def _conditions(command: RealCommand, terms: Terms, cold: ColdFiles) -> dict[str, str]:
+def _conditions(command: RealCommand, terms: Terms, own_files: CommandFiles) -> dict[str, str]:
     version, _ = find_memory_controller()
     swap = {
         SwapSource.ZRAM: f"zram of {format_size(terms.zram_bytes)}, made for this run",
@@ -154,8 +154,8 @@ def _conditions(command: RealCommand, terms: Terms, cold: ColdFiles) -> dict[str
         "huge pages": str(command.huge_pages),
         "group statistics": f"{command.statistics} (see docs/VERIFY.md)",
         "CPU": "any" if command.cpu is None else f"only {command.cpu}",
-        "page cache": f"{len(cold.evictable)} files of the command cold at each start;"
-        f" {len(cold.copies)} of them, in use by others, replaced by unread copies",
+        "page cache": f"{len(own_files.warm)} files that it executes in memory before, charged to"
+        f" nobody; its other files cold, {len(own_files.copies)} of them by unread copies",
         "runs": f"{terms.runs} at each limit, the median counts",
     }
 
