@@ -87,9 +87,9 @@ class MappedFiles:
                 del self.areas[vma.mapping_id]
 
     @cython.ccall
-    def of(self, mapping_id: cython.int) -> list[VMA]:
+    def of(self, mapping_id: cython.int) -> list:  # type: ignore[type-arg]
         """The areas of a mapping, in the order they were added."""
-        found: list[VMA] = self.areas.get(mapping_id, [])
+        found: list = self.areas.get(mapping_id, [])
         return found
 
     @cython.ccall

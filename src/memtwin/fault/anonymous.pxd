@@ -36,5 +36,6 @@ cdef class AnonFault:
     cdef int read_zero(self, VMA vma, long long at)
     cdef int write_new(self, VMA vma, long long vpn, long long at)
     cdef int map_new(self, int pfn, VMA vma, long long vpn, long long at)
+    cpdef int place(self, int pfn, VMA vma, long long vpn)
     cdef int add_to_lru(self, int pfn, VMA vma)
     cdef int prepare(self, VMA vma)

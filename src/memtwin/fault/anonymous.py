@@ -87,6 +87,17 @@ class AnonFault:
         self.tables.pte[at] = (frame << PTE_PFN_SHIFT) | bits
         return 0
 
+    @cython.ccall
+    def place(self, pfn: cython.int, vma: VMA, vpn: cython.longlong) -> cython.int:
+        """Map a frame that was there before the twin began (a process image); its table must exist."""
+        at: cython.longlong = self.tables.lookup(vma.mm.pgd, vpn)
+        if vma.anon_vma == 0:
+            self.prepare(vma)
+        self.map_new(pfn, vma, vpn, at)
+        self.tables.pte[at] |= PTE_DIRTY
+        vma.mm.add_rss(MM_ANONPAGES, 1)
+        return 0
+
     @cython.cfunc
     def add_to_lru(self, pfn: cython.int, vma: VMA) -> cython.int:
         """folio_add_lru_vma(): the page waits for its list, or becomes unevictable."""

@@ -58,6 +58,7 @@ cdef class FileFault:
     cdef int do_fault(self, VMA vma, long long vpn, long long at, int kind, int tried)
     cdef int fault_around(self, VMA vma, long long vpn, long long at)
     cdef int map_file(self, VMA vma, long long at, int pfn, long long bits)
+    cpdef int place(self, int pfn, VMA vma, long long vpn, long long bits)
     cdef int get_page(self, VMA vma, long long vpn, int tried)
     cdef int read_fault(self, VMA vma, long long vpn, long long at, int tried)
     cdef int cow_fault(self, VMA vma, long long vpn, long long at, int tried)

@@ -146,6 +146,13 @@ class FileFault:
             self.lru.mlock_folio(pfn)
         return 0
 
+    @cython.ccall
+    def place(
+        self, pfn: cython.int, vma: VMA, vpn: cython.longlong, bits: cython.longlong
+    ) -> cython.int:
+        """Map a page that was there before the twin began; its table must exist."""
+        return self.map_file(vma, self.tables.lookup(vma.mm.pgd, vpn), pfn, bits)
+
     @cython.cfunc
     def get_page(self, vma: VMA, vpn: cython.longlong, tried: cython.int) -> cython.int:
         """Bring the page in (vm_ops->fault): VM_FAULT_* bits, `self.pfn` when no error or retry."""

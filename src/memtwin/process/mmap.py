@@ -166,7 +166,9 @@ class Mapper:
         pgoff = vaddr_to_vpn(offset_bytes)
         return self._new(task, VMA_FILE, size_bytes, prot, flags, at_bytes, file, mapping_id, pgoff)
 
-    def shared(self, task: Task, size_bytes: int, prot: int) -> int:
+    def shared(
+        self, task: Task, size_bytes: int, prot: int, flags: int = MAP_SHARED, at_bytes: int = 0
+    ) -> int:
         """mmap(MAP_SHARED | MAP_ANONYMOUS): a shmem object of its own; the address or a negative errno.
 
         mm/shmem.c shmem_zero_setup() and shmem_acct_size(), v6.1: the object promises its whole size.
@@ -177,7 +179,9 @@ class Mapper:
         mapping_id = int(self.shmem.create(pages * 4096))
         file = OpenFile(0, self.shmem.page_cache.mapping(mapping_id), 0, None)
         self.shmem_pages[mapping_id] = pages
-        address = self._new(task, VMA_SHMEM, size_bytes, prot, MAP_SHARED, 0, file, mapping_id)
+        address = self._new(
+            task, VMA_SHMEM, size_bytes, prot, flags | MAP_SHARED, at_bytes, file, mapping_id
+        )
         if address < 0:
             self._drop_shmem(mapping_id)
         return address

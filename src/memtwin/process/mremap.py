@@ -15,6 +15,8 @@ from memtwin.process.mmap import MREMAP_MAYMOVE, Mapper
 from memtwin.process.task import Task
 from memtwin.units import bytes_to_pages, vaddr_to_vpn, vpn_to_vaddr
 
+ANYWHERE = -1  # no address of the caller's own
+
 
 class Mremap:
     """mremap() for one machine."""
@@ -24,13 +26,21 @@ class Mremap:
         self.space = mapper.space
 
     def mremap(
-        self, task: Task, at_bytes: int, old_bytes: int, new_bytes: int, flags: int = MREMAP_MAYMOVE
+        self,
+        task: Task,
+        at_bytes: int,
+        old_bytes: int,
+        new_bytes: int,
+        flags: int = MREMAP_MAYMOVE,
+        to_bytes: int = ANYWHERE,
     ) -> int:
-        """The area's address afterwards, NEED_OOM, or a negative errno."""
+        """The area's address afterwards, NEED_OOM, or a negative errno; `to_bytes` is MREMAP_FIXED's."""
         mm, start_vpn = task.space(), vaddr_to_vpn(at_bytes)
         old_pages, new_pages = bytes_to_pages(old_bytes), bytes_to_pages(new_bytes)
-        if at_bytes % 4096 or new_pages == 0 or old_pages == 0:
+        if at_bytes % 4096 or new_pages == 0 or old_pages == 0 or to_bytes % 4096:
             return -errno.EINVAL
+        if to_bytes not in (ANYWHERE, at_bytes):
+            return self._move_to(task, start_vpn, old_pages, new_pages, vaddr_to_vpn(to_bytes))
         if new_pages <= old_pages:
             self.mapper.munmap_pages(mm, start_vpn + new_pages, start_vpn + old_pages)
             return at_bytes
@@ -50,7 +60,28 @@ class Mremap:
             if vma.vm_flags & VM_ACCOUNT:
                 self.mapper.overcommit.give_back(grow)
             return -errno.ENOMEM
-        return self._move(task, vma, start_vpn, old_pages, new_pages)
+        new_vpn = self.mapper.unmapped_area(mm, new_pages, vma.kind)
+        if new_vpn < 0:
+            return -errno.ENOMEM
+        return self._move(vma, start_vpn, old_pages, new_pages, new_vpn)
+
+    def _move_to(
+        self, task: Task, start_vpn: int, old_pages: int, new_pages: int, new_vpn: int
+    ) -> int:
+        """mremap_to(): what lies at the new place goes, the old area shrinks first if it must."""
+        mm = task.space()
+        self.mapper.munmap_pages(mm, new_vpn, new_vpn + new_pages)
+        if new_pages < old_pages:
+            self.mapper.munmap_pages(mm, start_vpn + new_pages, start_vpn + old_pages)
+            old_pages = new_pages
+        vma = self.space.areas.tree(mm).find(start_vpn)
+        if vma is None or vma.end_vpn < start_vpn + old_pages:
+            return -errno.EFAULT
+        if vma.vm_flags & VM_ACCOUNT and not self.mapper.overcommit.enough(
+            mm, new_pages - old_pages, task.cap_sys_admin
+        ):
+            return -errno.ENOMEM
+        return self._move(vma, start_vpn, old_pages, new_pages, new_vpn)
 
     def _room_above(self, mm: Mm, vma: VMA, pages: int) -> bool:
         return not self.space.areas.tree(mm).overlapping(vma.end_vpn, vma.end_vpn + pages)
@@ -61,13 +92,10 @@ class Mremap:
             mm.locked_vm += pages
 
     def _move(
-        self, task: Task, vma: VMA, start_vpn: int, old_pages: int, new_pages: int
+        self, vma: VMA, start_vpn: int, old_pages: int, new_pages: int, new_vpn: int
     ) -> int:
         """move_vma(): a copy of the area elsewhere takes the entries, the old one goes empty."""
         mm, areas = vma.mm, self.space.areas
-        new_vpn = self.mapper.unmapped_area(mm, new_pages, vma.kind)
-        if new_vpn < 0:
-            return -errno.ENOMEM
         # DIFFERS: every table of the new place is installed at once, the kernel's only where entries lie;
         # bends VmPTE of moved sparse areas
         for vpn in range(new_vpn, new_vpn + old_pages, 512):

@@ -30,7 +30,7 @@ from memtwin.process.mmap import (
     PROT_WRITE,
     Mapper,
 )
-from memtwin.process.mremap import Mremap
+from memtwin.process.mremap import ANYWHERE, Mremap
 from memtwin.process.oom import OomKiller
 from memtwin.process.space import Space
 from memtwin.process.task import SIGBUS, SIGKILL, SIGSEGV, Task
@@ -71,10 +71,15 @@ class Syscalls:
         return self._populated(task, address, size_bytes, flags)
 
     def mmap_shared(
-        self, task: Task, size_bytes: int, prot: int = _RW, flags: int = MAP_SHARED
+        self,
+        task: Task,
+        size_bytes: int,
+        prot: int = _RW,
+        flags: int = MAP_SHARED,
+        at_bytes: int = 0,
     ) -> int:
         """Anonymous shared memory: its address or -errno."""
-        address = self.mapper.shared(task, size_bytes, prot)
+        address = self.mapper.shared(task, size_bytes, prot, flags & ~MAP_POPULATE, at_bytes)
         return self._populated(task, address, size_bytes, flags)
 
     def mmap_file(
@@ -110,6 +115,7 @@ class Syscalls:
             kind = WRITE if vma.vm_flags & (VM_WRITE | VM_SHARED) == VM_WRITE else READ
             first, beyond = max(at, vma.start_vpn), min(end_vpn, vma.end_vpn)
             done = self._run_seq(task, vma, first, beyond, kind)
+            self.access.anon.lru.lru_add_drain()  # mm/gup.c populate_vma_page_range(), v6.1
             if done < beyond or not task.alive:
                 return -errno.ENOMEM
         return 0
@@ -143,13 +149,20 @@ class Syscalls:
         return self.mapper.mprotect(task, at_bytes, size_bytes, prot)
 
     def mremap(
-        self, task: Task, at_bytes: int, old_bytes: int, new_bytes: int, flags: int = MREMAP_MAYMOVE
+        self,
+        task: Task,
+        at_bytes: int,
+        old_bytes: int,
+        new_bytes: int,
+        flags: int = MREMAP_MAYMOVE,
+        to_bytes: int = ANYWHERE,
     ) -> int:
-        """The address afterwards or -errno."""
+        """The address afterwards or -errno; `to_bytes` is where MREMAP_FIXED wants it."""
         self.access.spend(self.fork_exit.cost.syscall_ns)
-        answer = self.mremap_calls.mremap(task, at_bytes, old_bytes, new_bytes, flags)
+        wanted = (at_bytes, old_bytes, new_bytes, flags, to_bytes)
+        answer = self.mremap_calls.mremap(task, *wanted)
         while answer == NEED_OOM and self.answer(task, VM_FAULT_OOM):
-            answer = self.mremap_calls.mremap(task, at_bytes, old_bytes, new_bytes, flags)
+            answer = self.mremap_calls.mremap(task, *wanted)
         return -errno.ENOMEM if answer == NEED_OOM else answer
 
     def madvise(self, task: Task, at_bytes: int, size_bytes: int, advice: str) -> int:
