@@ -33,7 +33,7 @@ class Method(enum.Enum):
     """How to record."""
 
     AUTO = "auto"  # QEMU where it is installed, else lackey
-    QEMU = "qemu"  # every page touch and call; 10 to 30 times slower
+    QEMU = "qemu"  # every page touch and call; 15 to 25 times the CPU
     LACKEY = "lackey"  # the same by valgrind, several hundred times slower
     LIFE = "life"  # root: calls and page faults at native speed, no touches after the first
 

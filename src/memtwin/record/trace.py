@@ -187,7 +187,7 @@ class TraceWriter:
             self._beside,
             _ARROW,
             compression="zstd",
-            compression_level=9,
+            compression_level=6,
             use_dictionary=_DICTIONARY,
             column_encoding=_ENCODING,
             write_statistics=False,
