@@ -5,6 +5,7 @@ from collections.abc import Generator
 from memtwin.hardware.clock import Clock
 from memtwin.hardware.event_queue import EventQueue
 from memtwin.machine.scheduler import Scheduler
+from memtwin.machine.timers import Timers
 
 
 def computing(clock: Clock, times: int, each_ns: int) -> Generator[None, None, None]:
@@ -22,7 +23,7 @@ def waiting(clock: Clock, times: int, each_ns: int) -> Generator[None, None, Non
 
 def test_on_one_cpu_waiting_overlaps_with_computing() -> None:
     clock = Clock()
-    scheduler = Scheduler(clock, 1, EventQueue(), lambda kind, argument: None)
+    scheduler = Scheduler(clock, 1, Timers(clock))
     scheduler.add("compute", computing(clock, 10, 100))
     scheduler.add("wait", waiting(clock, 10, 100))
     scheduler.run("compute")
@@ -32,7 +33,7 @@ def test_on_one_cpu_waiting_overlaps_with_computing() -> None:
 
 def test_on_one_cpu_two_computing_jobs_take_the_sum_of_their_times() -> None:
     clock = Clock()
-    scheduler = Scheduler(clock, 1, EventQueue(), lambda kind, argument: None)
+    scheduler = Scheduler(clock, 1, Timers(clock))
     scheduler.add("a", computing(clock, 10, 100))
     scheduler.add("b", computing(clock, 10, 100))
     scheduler.run("a")
@@ -42,7 +43,7 @@ def test_on_one_cpu_two_computing_jobs_take_the_sum_of_their_times() -> None:
 
 def test_on_two_cpus_two_computing_jobs_run_side_by_side() -> None:
     clock = Clock()
-    scheduler = Scheduler(clock, 2, EventQueue(), lambda kind, argument: None)
+    scheduler = Scheduler(clock, 2, Timers(clock))
     scheduler.add("a", computing(clock, 10, 100))
     scheduler.add("b", computing(clock, 10, 100))
     scheduler.run("a")
@@ -52,7 +53,9 @@ def test_on_two_cpus_two_computing_jobs_run_side_by_side() -> None:
 
 def test_events_happen_in_order_of_time_then_of_entry_before_what_is_later() -> None:
     clock, events, seen = Clock(), EventQueue(), []
-    scheduler = Scheduler(clock, 1, events, lambda kind, argument: seen.append((kind, clock.now_ns)))
+    timers = Timers(clock)
+    timers.add("events", events.next_ns, lambda: seen.append((events.take(clock.now_ns)[0], clock.now_ns)))
+    scheduler = Scheduler(clock, 1, timers)
     events.put(500, "second")
     events.put(200, "first")
     events.put(500, "third")
@@ -64,7 +67,7 @@ def test_events_happen_in_order_of_time_then_of_entry_before_what_is_later() -> 
 
 def test_a_dropped_job_runs_no_more() -> None:
     clock = Clock()
-    scheduler = Scheduler(clock, 1, EventQueue(), lambda kind, argument: None)
+    scheduler = Scheduler(clock, 1, Timers(clock))
     scheduler.add("a", computing(clock, 10, 100))
     scheduler.drop("a")
     scheduler.run("a")

@@ -51,6 +51,10 @@ class Clock:
         self.spend(duration_ns)
         self.stall_ns[why] += duration_ns
 
+    def stall_names(self) -> tuple[str, ...]:
+        """Names of the rows of `stall_ns`."""
+        return STALLS
+
     def columns(self) -> list[tuple[str, object]]:
         """(name, value) of all state, for digests."""
         return [("now_ns", self.now_ns), ("cpu_ns", self.cpu_ns), ("stall_ns", self.stall_ns)]

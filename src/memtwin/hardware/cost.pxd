@@ -17,4 +17,5 @@ cdef class CostTable:
     cdef public long long context_switch_ns
     cdef public long long fork_ns
     cdef public long long fork_pte_ns
+    cdef public long long checkpoint_ns
     cdef public long long unmap_page_ns

@@ -27,6 +27,7 @@ COSTS: dict[str, tuple[int, str]] = {
     "context_switch_ns": (1500, "MODEL: block and wake"),
     "fork_ns": (60000, "MODEL: fork without page tables"),
     "fork_pte_ns": (15, "MODEL: one entry copied at fork"),
+    "checkpoint_ns": (0, "MODEL: reading all files of /proc for a checkpoint of a script"),
     "unmap_page_ns": (60, "MODEL: one page unmapped and freed"),
 }
 

@@ -1,6 +1,6 @@
-"""Owns who runs when: CPUs, runnable jobs, and the timed events between them.
+"""Owns who runs when: CPUs, runnable jobs, and the timers between them.
 
-Imports hardware. Has never heard of pages. A job is a generator that yields whenever it could let another
+Imports hardware and timers. Has never heard of pages. A job is a generator that yields whenever it could let another
 run (after a wait, or at the end of its slice); its `return` ends it. On one CPU computing is serial and
 waiting overlaps; on more, computing overlaps too, one slice at a time and in order of virtual time.
 
@@ -11,11 +11,11 @@ waiting overlaps; on more, computing overlaps too, one slice at a time and in or
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 
 from memtwin.errors import require
 from memtwin.hardware.clock import Clock
-from memtwin.hardware.event_queue import EventQueue
+from memtwin.machine.timers import Timers
 
 Job = Generator[None, None, None]
 SLICE_NS = 3_000_000  # kernel/sched/fair.c sysctl_sched_min_granularity 0.75 ms * 4, v6.1
@@ -23,14 +23,11 @@ _FOREVER = 1 << 62
 
 
 class Scheduler:
-    """Runs jobs on CPUs in virtual time; `dispatch(kind, argument)` handles each timed event."""
+    """Runs jobs on CPUs in virtual time."""
 
-    def __init__(
-        self, clock: Clock, nr_cpus: int, events: EventQueue, dispatch: Callable[[str, int], None]
-    ) -> None:
+    def __init__(self, clock: Clock, nr_cpus: int, timers: Timers) -> None:
         self.clock = clock
-        self.events = events
-        self._dispatch = dispatch
+        self.timers = timers
         self._cpu_free_ns = [0] * nr_cpus
         self._ready: list[tuple[int, int, str]] = []
         self._jobs: dict[str, Job] = {}
@@ -58,10 +55,10 @@ class Scheduler:
             pass
 
     def sleep_until(self, time_ns: int) -> None:
-        """Let jobs and events happen until `time_ns`, then stand there."""
+        """Let jobs and timers run until `time_ns`, then stand there."""
         while self._ready and self._ready[0][0] < time_ns:
             self._step()
-        self._run_events(time_ns)
+        self.timers.run_until(time_ns)
         self.clock.now_ns = max(self.clock.now_ns, time_ns)
 
     def _push(self, name: str, ready_ns: int) -> None:
@@ -76,13 +73,13 @@ class Scheduler:
         ready_ns, _, name = heapq.heappop(self._ready)
         cpu = min(range(len(self._cpu_free_ns)), key=self._cpu_free_ns.__getitem__)
         start_ns = max(ready_ns, self._cpu_free_ns[cpu])
-        self._run_events(start_ns)
+        self.timers.run_until(start_ns)
         clock = self.clock
         clock.now_ns = start_ns
         clock.many_tasks = int(len(self._jobs) > 1)
-        next_event_ns = self.events.next_ns()
+        timer_ns = self.timers.next_ns()
         slice_ns = start_ns + SLICE_NS if len(self._jobs) > 1 else _FOREVER
-        clock.slice_end_ns = min(slice_ns, next_event_ns if next_event_ns >= 0 else _FOREVER)
+        clock.slice_end_ns = min(slice_ns, timer_ns if timer_ns >= 0 else _FOREVER)
         clock.must_yield = 0
         cpu_before_ns = clock.cpu_ns
         job = self._jobs.get(name)
@@ -99,10 +96,3 @@ class Scheduler:
         clock.slice_end_ns = _FOREVER
         clock.must_yield = 0
         return True
-
-    def _run_events(self, now_ns: int) -> None:
-        while (next_ns := self.events.next_ns()) >= 0 and next_ns <= now_ns:
-            taken = self.events.take(now_ns)
-            if taken is not None:
-                self.clock.now_ns = max(next_ns, 0)
-                self._dispatch(*taken)

@@ -1,0 +1,408 @@
+"""Owns booting: the one place that knows every room and the order in which they are made.
+
+Imports all rooms of the twin. Read it as the table of contents of the program: each attribute of
+`Kernel` is one noun of memory management. It has no behaviour; what happens when is `machine.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from memtwin.address_space.anon_vma import AnonVmas
+from memtwin.address_space.mm import Mms
+from memtwin.address_space.page_table import PageTables
+from memtwin.address_space.rmap import MappedFiles, Rmap
+from memtwin.address_space.vma_merge import Areas
+from memtwin.columns import Digest
+from memtwin.fault.access import Access
+from memtwin.fault.anonymous import AnonFault
+from memtwin.fault.copy_range import CopyRange
+from memtwin.fault.cow import Cow
+from memtwin.fault.file_fault import FileFault
+from memtwin.fault.page_walk import PageWalk
+from memtwin.fault.swapin import SwapFault
+from memtwin.fault.table_alloc import TableAlloc
+from memtwin.fault.thp import Thp
+from memtwin.fault.zap import Zap
+from memtwin.file_io.mount import FileRooms
+from memtwin.file_io.shmem import Shmem
+from memtwin.file_io.shrinkers import all_shrinkers
+from memtwin.hardware.block_device import BlockDevice
+from memtwin.hardware.clock import Clock
+from memtwin.hardware.cost import CostTable
+from memtwin.hardware.event_queue import EventQueue
+from memtwin.machine.boot_memory import boot_memory, boot_tunables
+from memtwin.machine.description import BlockConfig, MachineConfig, SwapConfig
+from memtwin.memcg.charge import Charge
+from memtwin.memcg.constants import CGROUP_V2
+from memtwin.memcg.table import MemcgTable
+from memtwin.observe.slabinfo import parse_slabinfo
+from memtwin.page_cache.buffer_head import BufferHeads
+from memtwin.page_cache.page_cache import PageCache
+from memtwin.process.fork_exit import ForkExit
+from memtwin.process.kernel_stack import KernelStacks
+from memtwin.process.mmap import Mapper
+from memtwin.process.oom import OomKiller
+from memtwin.process.overcommit import Overcommit
+from memtwin.process.space import Space
+from memtwin.process.syscalls import Syscalls
+from memtwin.process.task import Tasks
+from memtwin.reclaim.folio_io import FolioIo
+from memtwin.reclaim.folio_reclaim import FolioReclaim
+from memtwin.reclaim.kswapd import Kswapd
+from memtwin.reclaim.lru import Lru
+from memtwin.reclaim.lru_scan import LruScan
+from memtwin.reclaim.lruvec import Lruvecs
+from memtwin.reclaim.memcg_lru import MemcgLru
+from memtwin.reclaim.mglru import Mglru
+from memtwin.reclaim.mglru_gens import MglruGens
+from memtwin.reclaim.mglru_walk import MglruWalk
+from memtwin.reclaim.scan_balance import ScanBalance
+from memtwin.reclaim.shrinker import Shrinkers
+from memtwin.reclaim.slowpath import Slowpath
+from memtwin.reclaim.swap_io import SwapIo
+from memtwin.reclaim.swapin_readahead import SwapIn
+from memtwin.reclaim.vmscan import Vmscan
+from memtwin.reclaim.workingset import Workingset
+from memtwin.slab.slab_seed import SlabSeed, seed_cache
+from memtwin.slab.slub import Slub
+from memtwin.swap.constants import (
+    CONTENT_HALF,
+    CONTENT_QUARTER,
+    CONTENT_RANDOM,
+    CONTENT_SAME,
+    CONTENT_WORD,
+    CONTENT_ZERO,
+    DISK,
+    ZRAM,
+)
+from memtwin.swap.content import PageContent
+from memtwin.swap.swap import Swap
+from memtwin.swap.zram import Zram
+from memtwin.swap.zsmalloc import Zsmalloc
+from memtwin.units import GIB, bytes_to_pages
+
+CONTENTS = {
+    "zero": CONTENT_ZERO,
+    "same": CONTENT_SAME,
+    "word": CONTENT_WORD,
+    "quarter": CONTENT_QUARTER,
+    "half": CONTENT_HALF,
+    "random": CONTENT_RANDOM,
+    "rand": CONTENT_RANDOM,
+}
+LEAST_DISK_BYTES = 64 << 20
+
+
+class Kernel:
+    """Every room of one running kernel."""
+
+    def __init__(self, config: MachineConfig) -> None:
+        self.config = config
+        self._boot_bottom()
+        self._boot_mappings()
+        self._boot_lists()
+        self._boot_reclaim()
+        self._boot_files()
+        self._boot_faults()
+        self._boot_processes()
+
+    def _boot_bottom(self) -> None:
+        """Clock, frames, slabs, groups."""
+        config = self.config
+        self.clock = Clock()
+        self.clock.now_ns = config.start_time_ns
+        self.events = EventQueue()
+        self.cost = CostTable(config.costs)
+        self.tunables = boot_tunables(config)
+        self.page_alloc, self.boot_pages = boot_memory(config, self.tunables)
+        self.zones, self.vmstat = self.page_alloc.zones, self.page_alloc.vmstat
+        self.mem = self.page_alloc.mem_map
+        self.slub = Slub(self.page_alloc)
+        for row in parse_slabinfo(config.start_texts.get("/proc/slabinfo", "")):
+            seed = SlabSeed(
+                row.name,
+                row.active_objs,
+                row.num_objs,
+                row.objsize_bytes,
+                row.objs_per_slab,
+                row.pages_per_slab,
+                row.num_slabs,
+            )
+            seed_cache(self.slub, self.boot_pages, seed)
+        version = config.limit.cgroup_version if config.limit else CGROUP_V2
+        self.memcgs = MemcgTable(self.mem, self.vmstat, self.tunables, version)
+        self.charge = Charge(self.memcgs, self.mem, config.nr_cpus)
+
+    def _boot_mappings(self) -> None:
+        """Address spaces, page cache, swap."""
+        self.tables = PageTables(self.mem, self.zones, self.memcgs, self.tunables.kernel)
+        self.mms = Mms(self.tunables)
+        self.anon_vmas = AnonVmas()
+        self.mapped_files = MappedFiles()
+        self.rmap = Rmap(
+            self.mem, self.zones, self.memcgs, self.tables, self.anon_vmas, self.mapped_files
+        )
+        self.page_cache = PageCache(self.mem, self.zones, self.vmstat, self.memcgs)
+        self.buffer_heads = BufferHeads(self.mem, 1)
+        self.content = PageContent(self.mem.nr_frames, CONTENTS[self.config.content])
+        self.swap = Swap(
+            self.mem, self.zones, self.vmstat, self.charge, self.content, self.config.nr_cpus
+        )
+
+    def _boot_lists(self) -> None:
+        """LRU lists, block devices, swap I/O."""
+        self.lruvecs = Lruvecs(self.mem, self.zones, self.vmstat, self.tunables, self.memcgs)
+        self.lru = Lru(
+            self.mem,
+            self.lruvecs,
+            self.vmstat,
+            self.tunables,
+            self.charge,
+            self.page_alloc,
+            self.content,
+            self.config.nr_cpus,
+        )
+        self.folio_io = FolioIo(
+            self.mem, self.vmstat, self.clock, self.cost, self.lru, self.memcgs
+        )
+        self.file_device = self.folio_io.add_device(block_device("disk", self.config.block))
+        for swap in self.config.swap:
+            self.swapon(swap)
+        self.workingset = Workingset(
+            self.mem, self.lruvecs, self.memcgs, self.swap, self.tunables
+        )
+        self.swap_io = SwapIo(
+            self.mem,
+            self.vmstat,
+            self.clock,
+            self.cost,
+            self.tunables,
+            self.memcgs,
+            self.swap,
+            self.content,
+            self.folio_io,
+        )
+
+    def _boot_reclaim(self) -> None:
+        """What frees pages, and who asks it to."""
+        walk = MglruWalk(self.lru, self.rmap, self.tables, self.mms)
+        self.folio_reclaim = FolioReclaim(
+            self.lru,
+            self.rmap,
+            self.page_cache,
+            self.buffer_heads,
+            self.swap,
+            self.swap_io,
+            self.folio_io,
+            self.workingset,
+            walk,
+            self.clock,
+            self.cost,
+        )
+        balance = ScanBalance(self.lruvecs, self.charge, self.swap, self.page_alloc)
+        self.lru_scan = LruScan(self.lru, self.rmap, self.folio_reclaim, balance)
+        self.mglru = Mglru(
+            self.lru_scan,
+            walk,
+            MglruGens(walk, self.clock, self.cost),
+            MemcgLru(self.lruvecs, self.memcgs),
+            self.page_alloc,
+        )
+        self.shrinkers = Shrinkers(self.vmstat)
+        self.vmscan = Vmscan(
+            self.lru_scan,
+            self.mglru,
+            self.shrinkers,
+            self.page_alloc,
+            self.folio_io,
+            self.clock,
+        )
+        self.kswapd = Kswapd(self.vmscan, self.page_alloc, self.folio_io, self.clock)
+        self.slowpath = Slowpath(
+            self.mem, self.page_alloc, self.charge, self.vmscan, self.kswapd, self.clock
+        )
+        self.swap_in = SwapIn(
+            self.swap,
+            self.swap_io,
+            self.folio_io,
+            self.lru,
+            self.workingset,
+            self.slowpath,
+            self.tables,
+        )
+
+    def _boot_files(self) -> None:
+        """The one file system."""
+        config = self.config
+        disk_bytes = max(2 * sum(file.size_bytes for file in config.files), LEAST_DISK_BYTES, GIB)
+        self.file_rooms = FileRooms(
+            self.page_cache,
+            self.buffer_heads,
+            self.slub,
+            self.slowpath,
+            self.workingset,
+            self.folio_io,
+            self.rmap,
+            self.cost,
+            self.file_device,
+            disk_bytes,
+            config.block.read_ahead_kib // 4,
+        )
+        self.files = self.file_rooms.files
+        for file in config.files:
+            self.files.declare(file.path, file.size_bytes)
+        for shrinker in all_shrinkers(self.files, self.tunables, self.zones):
+            self.shrinkers.register(shrinker)
+
+    def _boot_faults(self) -> None:
+        """What a touch may meet."""
+        self.table_alloc = TableAlloc(self.mem, self.tables, self.slowpath, self.charge)
+        self.shmem = Shmem(
+            self.file_rooms.cache_pages,
+            self.file_rooms.invalidate,
+            self.folio_io,
+            self.swap,
+            self.swap_io,
+        )
+        anon = AnonFault(
+            self.mem,
+            self.tables,
+            self.rmap,
+            self.slowpath,
+            self.lru,
+            self.clock,
+            self.cost,
+            self.tunables,
+        )
+        file = FileFault(anon, self.file_rooms.filemap, self.file_rooms.dirty, self.shmem)
+        cow = Cow(anon, file, self.swap, self.vmstat)
+        swap_fault = SwapFault(cow, self.swap, self.swap_in, self.folio_io, self.memcgs)
+        thp = Thp(anon, self.table_alloc, self.memcgs, self.vmstat)
+        self.access = Access(anon, file, cow, swap_fault, thp, self.table_alloc, self.memcgs)
+        self.zap = Zap(
+            self.mem,
+            self.tables,
+            self.rmap,
+            self.lru,
+            self.swap,
+            self.table_alloc,
+            self.file_rooms.dirty,
+            self.clock,
+            self.cost,
+        )
+        self.space = Space(
+            mms=self.mms,
+            tables=self.tables,
+            anon_vmas=self.anon_vmas,
+            files=self.mapped_files,
+            rmap=self.rmap,
+            areas=Areas(self.anon_vmas, self.mapped_files),
+            access=self.access,
+            zap=self.zap,
+            copy_range=CopyRange(
+                self.mem,
+                self.tables,
+                self.rmap,
+                self.swap,
+                self.table_alloc,
+                self.clock,
+                self.cost,
+            ),
+            page_walk=PageWalk(thp, self.zap),
+            table_alloc=self.table_alloc,
+        )
+
+    def _boot_processes(self) -> None:
+        """Tasks and their system calls."""
+        self.dmesg: list[str] = []
+        self.overcommit = Overcommit(self.zones, self.tunables, self.swap)
+        self.mapper = Mapper(self.space, self.overcommit, self.tunables)
+        self.tasks = Tasks()
+        self.stacks = KernelStacks(
+            self.mem, self.slowpath, self.table_alloc, self.vmstat, self.config.nr_cpus
+        )
+        self.fork_exit = ForkExit(
+            self.space, self.mapper, self.tasks, self.stacks, self.clock, self.cost
+        )
+        self.oom = OomKiller(
+            self.tasks,
+            self.overcommit,
+            self.memcgs,
+            self.vmstat,
+            self.tunables,
+            lambda task, signal: self.fork_exit.exit(task, 0, signal),
+            self.log,
+        )
+        self.syscalls = Syscalls(
+            self.space, self.mapper, self.fork_exit, self.oom, self.slowpath
+        )
+
+    def parts(self) -> list[tuple[str, Any]]:
+        """(name, owner) of everything with state, in order of layers."""
+        found: list[tuple[str, Any]] = [
+            ("clock", self.clock),
+            ("tunables", self.tunables),
+            ("mem_map", self.mem),
+            ("vmstat", self.vmstat),
+            ("page_alloc", self.page_alloc),
+            ("slub", self.slub),
+            ("memcg", self.memcgs),
+            ("charge", self.charge),
+            ("space", self.space),
+            ("page_cache", self.page_cache),
+            ("swap", self.swap),
+            ("content", self.content),
+            ("lruvecs", self.lruvecs),
+            ("lru", self.lru),
+            ("kswapd", self.kswapd),
+            ("file_rooms", self.file_rooms),
+            ("overcommit", self.overcommit),
+            ("tasks", self.tasks),
+        ]
+        found += [(f"zram{n}", z) for n, z in enumerate(self.swap.zrams) if z is not None]
+        found += [(f"device{n}", d) for n, d in enumerate(self.folio_io.devices)]
+        return found
+
+    def digest(self) -> str:
+        """BLAKE2b over the state of every room."""
+        digest = Digest()
+        for name, owner in self.parts():
+            digest.add_all(name, owner.columns())
+        return digest.hexdigest()
+
+    def verify(self) -> None:
+        """Let every room check itself; InternalError names both sides of what does not hold."""
+        for _, owner in self.parts():
+            check = getattr(owner, "verify", None)
+            if check is not None:
+                check()
+
+    def log(self, text: str) -> None:
+        """One line of the kernel log."""
+        seconds, rest = divmod(self.clock.now_ns, 1_000_000_000)
+        self.dmesg.append(f"[{seconds:5d}.{rest // 1000:06d}] {text}")
+
+    def swapon(self, swap: SwapConfig) -> int:
+        """Add one swap area: its type number."""
+        size_pages = bytes_to_pages(swap.size_bytes)
+        if swap.kind == "zram":
+            pool = Zsmalloc(self.mem, self.zones, self.vmstat, self.page_alloc, self.config.kernel)
+            zram = Zram(swap.filename, size_pages, swap.algorithm, pool)
+            return self.swap.swapon(swap.filename, size_pages, swap.priority, ZRAM, 0, -1, zram)
+        device = swap.device or self.config.block
+        number = self.folio_io.add_device(block_device(swap.filename, device))
+        rotational = int(device.rotational)
+        return self.swap.swapon(
+            swap.filename, size_pages, swap.priority, DISK, rotational, number
+        )
+
+
+def block_device(name: str, config: BlockConfig) -> BlockDevice:
+    """A device of the described speed.
+
+    # DIFFERS: one bandwidth for reads and writes, the mean of the two; a device has both; bends the
+    # time of runs that mostly write.
+    """
+    bytes_per_s = (config.read_bytes_per_s + config.write_bytes_per_s) // 2
+    return BlockDevice(name, config.latency_ns, bytes_per_s, 0, int(config.rotational))

@@ -1,0 +1,253 @@
+"""Owns a running machine: its kernel, its processes, its time, and the texts it shows.
+
+Imports boot, scheduler, timers, process and observe. Knows nothing of scripts, traces or reports.
+
+>>> from memtwin.machine.config import load_machine
+>>> machine = Machine(load_machine("board-128m"))
+>>> program = machine.spawn("program")
+>>> area = program.mmap("8M")
+>>> program.touch(area, 2048)
+>>> machine.figures()["nr_anon_pages"]
+2048
+"""
+
+from __future__ import annotations
+
+from memtwin import __version__
+from memtwin.errors import UserError
+from memtwin.machine.boot import Kernel
+from memtwin.machine.cgroups import Cgroups
+from memtwin.machine.description import MachineConfig
+from memtwin.machine.proc import twin_texts
+from memtwin.machine.process import Process
+from memtwin.machine.scheduler import Job, Scheduler
+from memtwin.machine.timers import Timers
+from memtwin.process.init_image import InitImage, Operation
+from memtwin.process.task import Task
+
+PROC_TEXTS = (
+    "vmstat", "meminfo", "zoneinfo", "buddyinfo", "pagetypeinfo", "slabinfo", "swaps",
+)  # fmt: skip
+
+
+class Machine:
+    """One simulated machine, booted from a description."""
+
+    def __init__(self, config: MachineConfig) -> None:
+        self.config = config
+        self.kernel = Kernel(config)
+        self.syscalls = self.kernel.syscalls
+        self.clock = self.kernel.clock
+        self.processes: dict[int, Process] = {}
+        self.timers = Timers(self.clock)
+        kernel = self.kernel
+        self.timers.add(
+            "block devices",
+            lambda: int(kernel.folio_io.next_end_ns()),
+            lambda: kernel.folio_io.run_completions(self.clock.now_ns),
+        )
+        self.timers.add("kswapd", lambda: int(kernel.kswapd.next_ns()), kernel.kswapd.tick)
+        flusher = kernel.file_rooms.flusher
+        self.timers.add("flusher", flusher.next_ns, lambda: flusher.run(self.clock.now_ns))
+        self.timers.add("events", kernel.events.next_ns, self._run_event)
+        self.scheduler = Scheduler(self.clock, config.nr_cpus, self.timers)
+        self.cgroups = Cgroups(kernel)
+        self.init_image: InitImage | None = None
+        self.init: Task | None = None
+        self.texts = twin_texts(self.kernel)
+        if config.limit is not None:
+            self.cgroups.create_limit(config.limit)
+
+    # processes
+
+    def spawn(self, name: str, group: str = "") -> Process:
+        """A new process called `name` with an empty address space, in a memory cgroup or in none."""
+        memcg = self.cgroups.id_of(group) if group else self.cgroups.default_id
+        return self.adopt(self.syscalls.spawn(name, memcg, 1), name)
+
+    def adopt(self, task: Task, name: str) -> Process:
+        """The face of a task that the kernel made."""
+        process = Process(self, task, name)
+        self.processes[task.pid] = process
+        return process
+
+    def boot_init(self) -> None:
+        """Make the process that the recorded machines run as PID 1; `start_program` forks it.
+
+        The recorded start counts it already: the texts' figures are measured again afterwards.
+        """
+        kernel = self.kernel
+        kernel.tasks.next_pid = 1
+        self.init_image = InitImage(self.syscalls, kernel.page_cache, self._boot_frame)
+        self.init = self.init_image.make()
+        kernel.tasks.next_pid = first_worker_pid(self.config)
+        kernel.lru.lru_add_drain_all()
+        self.texts = twin_texts(kernel)
+
+    def _boot_frame(self) -> int:
+        kernel = self.kernel
+        for zone in reversed(kernel.zones.populated()):
+            pfn = kernel.boot_pages.take(kernel.mem, zone.zone_id)
+            if pfn >= 0:
+                return pfn
+        raise UserError("boot: the start texts leave no frames for PID 1")
+
+    def start_program(self, name: str) -> Process | int:
+        """A process for a script: a fork of PID 1 on a recorded machine, else a new one; or -errno."""
+        if self.init_image is None or self.init is None:
+            return self.spawn(name)
+        worker = self.init_image.start_worker(self.init)
+        return worker if isinstance(worker, int) else self.adopt(worker, name)
+
+    def fork(self, process: Process, name: str) -> Process | int:
+        """A child of `process` called `name`, or -errno."""
+        self.enter(process)
+        if self.init_image is None:
+            child = self.syscalls.fork(process.task)
+        else:
+            child = self.init_image.fork_worker(process.task)
+        return child if isinstance(child, int) else self.adopt(child, name)
+
+    def before_operation(self, process: Process, operation: Operation = Operation.PLAIN) -> None:
+        """What a recorded worker touches before it does an operation."""
+        self.enter(process)
+        if self.init_image is not None:
+            self.init_image.before_operation(process.task, operation)
+
+    def after_operation(self, process: Process) -> None:
+        """What a recorded worker touches to answer that its operation is done."""
+        if self.init_image is not None and process.alive:
+            self.enter(process)
+            self.init_image.after_operation(process.task)
+
+    def wake_all(self) -> None:
+        """Let workers that never ran do so: PID 1 waits, or reads a checkpoint's files."""
+        if self.init_image is not None:
+            for process in self.processes.values():
+                if process.alive:
+                    self.enter(process)
+                    self.init_image.wake(process.task)
+
+    def enter(self, process: Process) -> None:
+        """Let `process` be the one that runs: its group is charged, its dirtying is throttled."""
+        kernel = self.kernel
+        kernel.file_rooms.cache_pages.memcg_id = process.task.memcg_id
+        kernel.file_rooms.throttle.current = process.task.pid
+
+    def run(self, process: Process, job: Job) -> None:
+        """Run one job of `process` to its end; other jobs and timers run beside it."""
+        key = str(process.pid)
+        self.scheduler.add(key, job)
+        self.scheduler.run(key)
+        self.settle()
+
+    def start(self, process: Process, job: Job) -> None:
+        """Let `job` of `process` run in the background."""
+        self.scheduler.add(str(process.pid), job)
+
+    def join(self, process: Process) -> None:
+        """Wait until `process` has no job left."""
+        self.scheduler.run(str(process.pid))
+        self.settle()
+
+    def settle(self) -> None:
+        """Forget the jobs of processes that died."""
+        for process in self.processes.values():
+            if not process.alive:
+                self.scheduler.drop(str(process.pid))
+
+    # time
+
+    def compute(self, duration_ns: int) -> None:
+        """Let the running process compute for `duration_ns`; timers wait for `timers.run_until`."""
+        self.clock.now_ns += duration_ns
+        self.clock.cpu_ns += duration_ns
+
+    def sleep(self, duration_ns: int) -> None:
+        """Let `duration_ns` pass; jobs in the background and timers run."""
+        self.scheduler.sleep_until(self.clock.now_ns + duration_ns)
+        self.settle()
+
+    def _run_event(self) -> None:
+        self.kernel.events.take(self.clock.now_ns)
+
+    # administration
+
+    def sysctl(self, name: str, value: str) -> None:
+        """Write a sysctl; UserError when unknown or out of range."""
+        if name == "vm.drop_caches":
+            self.drop_caches(value)
+            return
+        if name == "vm.compact_memory":
+            raise UserError("vm.compact_memory: the twin has no compaction yet")
+        tunables, page_alloc = self.kernel.tunables, self.kernel.page_alloc
+        tunables.set(name, value)
+        if name in ("vm.min_free_kbytes", "vm.watermark_scale_factor"):
+            page_alloc.setup_per_zone_wmarks()
+            page_alloc.setup_per_zone_lowmem_reserve()
+        elif name == "vm.lowmem_reserve_ratio":
+            page_alloc.setup_per_zone_lowmem_reserve()
+
+    def set_thp(self, mode: int) -> None:
+        """Write /sys/kernel/mm/transparent_hugepage/enabled: a THP_* of page/tunables."""
+        self.kernel.tunables.thp_enabled = mode
+
+    def sync(self) -> None:
+        """sync(2): everything dirty is on disk afterwards."""
+        self.kernel.files.sync()
+
+    def drop_caches(self, what: str) -> None:
+        """Write /proc/sys/vm/drop_caches: 1 page cache, 2 slab objects, 3 both."""
+        if what.strip() not in ("1", "2", "3"):
+            raise UserError(f"vm.drop_caches: found {what!r}, allowed is 1, 2 or 3")
+        bits = int(what)
+        if bits & 1:
+            self.kernel.files.drop_pagecache()
+        if bits & 2:
+            self.kernel.shrinkers.drop_slab()
+
+    # what it shows
+
+    def proc(self, name: str) -> str:
+        """The text of /proc/`name` ("meminfo", "42/status"), as the kernel would print it."""
+        text = self.texts.read(f"/proc/{name}")
+        if text is None:
+            raise UserError(f"proc: found {name!r}, the twin shows {', '.join(PROC_TEXTS)} and more")
+        return text
+
+    def figures(self) -> dict[str, int]:
+        """Every counter of /proc/vmstat that the twin keeps."""
+        return dict(self.kernel.vmstat.by_name())
+
+    def checkpoint(self) -> dict[str, str]:
+        """path -> text of all the machine's files, and of each living process's."""
+        found = {f"/proc/{name}": self.proc(name) for name in PROC_TEXTS}
+        for process in self.processes.values():
+            if process.alive:
+                for name in ("smaps_rollup", "statm", "status", "stat", "oom_score"):
+                    found[f"/proc/{process.pid}/{name}"] = self.proc(f"{process.pid}/{name}")
+        return found
+
+    def provenance(self) -> dict[str, str | int]:
+        """What made this machine's figures: enough to make them again."""
+        return {
+            "memtwin_version": __version__,
+            "machine": self.config.name,
+            "config_digest": self.config.digest(),
+            "seed": self.config.seed,
+            "state_digest": self.digest(),
+        }
+
+    def verify(self) -> None:
+        """Walk every room and trust no counter; InternalError names what does not hold."""
+        self.kernel.verify()
+
+    def digest(self) -> str:
+        """32 hexadecimal digits over all state: same config, seed and version give the same."""
+        return self.kernel.digest()
+
+
+def first_worker_pid(config: MachineConfig) -> int:
+    """The pid that a recorded machine gives next: the last one in its start's loadavg, plus 1."""
+    words = config.start_texts.get("/proc/loadavg", "").split()
+    return int(words[-1]) + 1 if words else 2

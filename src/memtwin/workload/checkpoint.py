@@ -1,0 +1,102 @@
+"""Owns what a checkpoint holds: which files are shown, and what showing them costs the machine.
+
+Imports machine, workload/runner's state. Knows nothing of how texts are made.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from memtwin.page.gfp import GFP_KERNEL, GFP_NORETRY, GFP_NOWARN
+from memtwin.page.vmstat_items import PGPGOUT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from memtwin.machine.machine import Machine
+    from memtwin.workload.runner import Runner
+
+PROCESS_FILES = (
+    "smaps_rollup", "statm", "status", "stat", "oom_score", "oom_score_adj", "io", "cgroup",
+)  # fmt: skip
+_V1 = "usage_in_bytes max_usage_in_bytes limit_in_bytes failcnt stat swappiness".split()
+_V1 += "memsw.usage_in_bytes memsw.limit_in_bytes memsw.max_usage_in_bytes memsw.failcnt".split()
+_V2 = "current peak max high low min stat events swap.current swap.max swap.events numa_stat".split()
+GROUP_FILES = {1: [f"memory.{name}" for name in _V1], 2: [f"memory.{name}" for name in _V2]}
+# sysctls that the recorder reads, each through a buffer that the kernel allocates anew
+_SYSCTL_PREFIX = "/proc/sys/"
+# MODEL: of the orders 9 (twice) and 10 (once), which count alike in pgalloc, only 10 leaves the per-CPU lists
+# as the recordings show them
+_BUFFER_ORDER = 10
+_RECORD_PAGE_BYTES = 4096
+
+
+def machine_files(runner: Runner) -> dict[str, str]:
+    """Every text of the machine, of the script's living processes ("@P/status") and its groups."""
+    machine = runner.machine
+    found = {
+        path: text for path, text in machine.checkpoint().items() if path.count("/") == 2
+    }
+    found.update(_of_processes(runner))
+    found.update(_of_groups(runner))
+    return found
+
+
+def recorder_files(runner: Runner) -> dict[str, str]:
+    """The texts that the recording's own recorder took, and the traces that its reading left.
+
+    Reading a sysctl with a buffer of almost 2 MiB allocates that much (fs/proc/proc_sysctl.c
+    proc_sys_call_handler(), v6.1: kvzalloc(), which tries one block first and lets go of it at once); the record is written past the page cache and counts in pgpgout.
+    """
+    machine = runner.machine
+    found: dict[str, str] = {}
+    for path in machine.config.start_texts:
+        if path.startswith(("/cg/", "@")):
+            continue
+        if path.startswith(_SYSCTL_PREFIX):
+            _read_through_buffer(runner)
+        text = machine.texts.read(path)
+        if text is not None:
+            found[path] = text
+    machine.wake_all()
+    found.update(_of_processes(runner))
+    found.update(_of_groups(runner))
+    write_record(machine, found)
+    machine.compute(machine.kernel.cost.checkpoint_ns)
+    return found
+
+
+def write_record(machine: Machine, files: Mapping[str, str]) -> None:
+    """The recorder writes `files` past the page cache, to a disk of its own."""
+    record_bytes = sum(len(path) + len(text) + 12 for path, text in files.items())
+    pages = -(-record_bytes // _RECORD_PAGE_BYTES) + 1  # and the record's head
+    machine.kernel.vmstat.event[PGPGOUT] += pages * _RECORD_PAGE_BYTES // 1024
+
+
+def _read_through_buffer(runner: Runner) -> None:
+    kernel = runner.machine.kernel
+    pfn = kernel.slowpath.alloc_page(GFP_KERNEL | GFP_NOWARN | GFP_NORETRY, _BUFFER_ORDER)
+    if pfn >= 0:
+        kernel.page_alloc.put_page(pfn)
+
+
+def _of_processes(runner: Runner) -> dict[str, str]:
+    found = {}
+    for name, worker in runner.workers.items():
+        if worker.process.alive:
+            for file in PROCESS_FILES:
+                text = runner.machine.texts.read(f"/proc/{worker.process.pid}/{file}")
+                if text is not None:
+                    found[f"@{name}/{file}"] = text
+    return found
+
+
+def _of_groups(runner: Runner) -> dict[str, str]:
+    found = {}
+    for group in runner.groups:
+        for name in GROUP_FILES[runner.machine.kernel.memcgs.version]:
+            path = f"/cg/{group}/{name}"
+            text = runner.machine.texts.read(path)
+            if text is not None:
+                found[path] = text
+    return found

@@ -1,0 +1,75 @@
+"""Owns a script's way from file to result: a recorded case, or a script for a machine of one's own.
+
+Imports machine, workload/runner, language. Knows nothing of how a result is shown.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from memtwin.errors import UserError
+from memtwin.machine.config import config_from_case
+from memtwin.machine.description import MachineConfig
+from memtwin.machine.machine import Machine
+from memtwin.workload.checkpoint import machine_files, recorder_files, write_record
+from memtwin.workload.language import parse_script
+from memtwin.workload.runner import Progress, Runner
+
+
+def result_of(runner: Runner, start: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What scorers and people read: checkpoints with file texts, events, dmesg, provenance."""
+    checkpoints = [
+        {"name": point.name, "time_ns": point.time_ns, "files": point.files}
+        for point in runner.checkpoints
+    ]
+    machine = runner.machine
+    return {
+        "checkpoints": ([dict(start)] if start is not None else []) + checkpoints,
+        "events": runner.events,
+        "dmesg": "\n".join(machine.kernel.dmesg) + "\n" if machine.kernel.dmesg else "",
+        "provenance": machine.provenance(),
+    }
+
+
+def run_case(case: Mapping[str, Any], progress: Progress | None = None) -> dict[str, Any]:
+    """Run a decoded case file on the machine it was recorded on, seeded by its start."""
+    config = config_from_case(case)
+    machine = Machine(config)
+    machine.boot_init()
+    write_record(machine, config.start_texts)  # the start's texts were read before it was written
+    runner = Runner(machine, recorder_files)
+    runner.run(parse_script(case["case"]["script"]), progress)
+    runner.take_checkpoint("final")
+    return result_of(runner, case["start"])
+
+
+def run_script(
+    text: str, config: MachineConfig, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Run a script on a machine of one's own; a last checkpoint `final` is taken."""
+    commands = parse_script(text.splitlines())
+    runner = Runner(Machine(config), machine_files)
+    runner.run(commands, progress)
+    runner.take_checkpoint("final")
+    return result_of(runner, None)
+
+
+def read_case(path: Path) -> dict[str, Any] | None:
+    """The decoded case at `path`, or None when it is a script; UserError when it can't be read."""
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"run: {path}: found no readable text ({error})") from None
+    if not text.lstrip().startswith("{"):
+        return None
+    try:
+        case = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"run: {path}: found no valid JSON: {error}") from None
+    if not isinstance(case, dict) or "case" not in case:
+        found = ", ".join(case) if isinstance(case, dict) else type(case).__name__
+        raise UserError(f"run: {path}: found {found}, allowed is a case file or a script")
+    return case
