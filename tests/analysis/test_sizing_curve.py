@@ -137,7 +137,9 @@ def test_reports_survive_the_way_through_json() -> None:
         assert from_json(to_json(report)) == report
 
 
-@pytest.mark.parametrize("text", ["", "[1", '{"kind": "zebra"}', '{"kind": "sizing", "schema_version": 9}'])
+@pytest.mark.parametrize(
+    "text", ["", "[1", '{"kind": "zebra"}', '{"kind": "sizing", "schema_version": 9}']
+)
 def test_foreign_json_is_one_clear_line(text: str) -> None:
     with pytest.raises(UserError) as fault:
         from_json(text, "r.json")
