@@ -18,7 +18,7 @@ function count(n) {
   return trim(n);
 }
 function percent(x) { return x === null ? "\u2013" : (x >= 10 ? Math.round(x).toLocaleString("en") : trim(x)) + " %"; }
-function seconds(ns) { const s = ns / 1e9; return s >= 10 ? trim(s) + " s" : s >= 0.1 ? s.toFixed(2) + " s" : trim(s * 1e3) + " ms"; }
+function seconds(ns) { const s = ns / 1e9; return s >= 2 ? trim(s) + " s" : s >= 1 ? s.toFixed(2) + " s" : trim(s * 1e3) + " ms"; }
 function limitName(p) { return p.limit_bytes === null ? "no limit" : bytes(p.limit_bytes); }
 
 /* ---- drawing ---- */
@@ -205,7 +205,8 @@ function drawTimeline(chart, width) {
   const [memory, faults, free] = boxes;
   chart.size(free.foot + 44);
   if (!n) { node(svg, "text", { x: left, y: 40 }, "This replay kept no timeline."); return; }
-  const last = t.time_ns[n - 1] || 1, x = linear(0, last, left, right), each = [...t.time_ns.keys()];
+  const first = t.time_ns[0], last = t.time_ns[n - 1] - first || 1, each = [...t.time_ns.keys()];
+  const x = (at) => left + (right - left) * (at - first) / last;
   const peak = Math.max(...each.map((i) => t.rss_bytes[i] + t.swapped_bytes[i]), ...t.file_bytes, p.limit_bytes || 0);
   const y = linear(0, peak * 1.08, memory.foot, memory.top);
   panel(svg, memory, "Memory of the program", ticks(peak, 4, 2), y, bytes);
@@ -231,11 +232,11 @@ function drawTimeline(chart, width) {
     node(svg, "path", { d: line(each.map((i) => [x(t.time_ns[i]), yFree(t[column][i])])), fill: "none", stroke: "var(--bad)", "stroke-width": 1.2, "stroke-dasharray": "4 3" });
     node(svg, "text", { x: right, y: yFree(t[column][n - 1]) + lift, "text-anchor": "end" }, `watermark ${word} ${bytes(t[column][n - 1])}`);
   }
-  axis(svg, free, ticks(last / 1e9, small ? 4 : 8), (s) => x(s * 1e9), (s) => trim(s) + " s");
+  axis(svg, free, ticks(last / 1e9, small ? 4 : 8), (s) => x(first + s * 1e9), (s) => s ? seconds(s * 1e9) : "0");
   node(svg, "text", { x: (left + right) / 2, y: free.foot + 38, "text-anchor": "middle" }, "virtual time");
   chart.cursor(memory.top, free.foot);
   chart.stops = each.map((i) => ({
-    x: x(t.time_ns[i]), title: "at " + seconds(t.time_ns[i]), rows: [
+    x: x(t.time_ns[i]), title: "at " + seconds(t.time_ns[i] - first), rows: [
       ["resident", bytes(t.rss_bytes[i])], ["swapped", bytes(t.swapped_bytes[i])], ["page cache", bytes(t.file_bytes[i])],
       ["major faults/s", count(rate(t.maj_flt, i))], ["minor faults/s", count(rate(t.min_flt, i))], ["free", bytes(t.free_bytes[i])]],
   }));
@@ -258,7 +259,7 @@ if (legend) causes().forEach((name, i) => {
 });
 // open on the run that shows most: the largest limit that misses the target, if one survives it
 const answer = curve ? results.findIndex((p) => p.limit_bytes === curve.smallest_under_target_bytes) : 0;
-shown = Math.max(0, answer > 0 && results[answer - 1].verdict === "finished" ? answer - 1 : answer);
+shown = answer < 0 ? results.length - 1 : Math.max(0, answer > 0 && results[answer - 1].verdict === "finished" ? answer - 1 : answer);
 const timeline = put("timeline", drawTimeline), picker = document.getElementById("picker");
 if (picker && results.length > 1) results.forEach((p, i) => {
   const button = picker.appendChild(document.createElement("button"));

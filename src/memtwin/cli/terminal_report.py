@@ -6,7 +6,7 @@ Imports analysis and rich. Does no arithmetic but scaling to columns and rows of
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -38,10 +38,10 @@ def show(report: Report, console: Console | None = None) -> None:
     if isinstance(report, ReplayReport):
         console.print(_replay(report.result))
     elif isinstance(report, SizingCurve):
-        console.print(_sizing(report))
+        console.print(_sizing(report, console.width >= WIDE_COLUMNS))
     else:
         if report.curve is not None:
-            console.print(_sizing(report.curve))
+            console.print(_sizing(report.curve, console.width >= WIDE_COLUMNS))
         console.print(_verified(report))
 
 
@@ -109,18 +109,38 @@ def _plot(curve: SizingCurve) -> Text:
 
 
 def _table(title: str) -> Table:
-    return Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold")
+    return Table(
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        title=title or None,
+        title_justify="left",
+        title_style="bold",
+    )
 
 
-def _sizing(curve: SizingCurve) -> RenderableType:
+_COLUMNS: dict[str, Callable[[ReplayResult], str]] = {
+    "limit": answers.limit_name,
+    "peak RSS": lambda run: size(run.peak_rss_bytes),
+    "minor": lambda run: count(run.min_flt),
+    "major": lambda run: count(run.maj_flt),
+    "refaults a/f": lambda run: f"{count(run.refaults.anon)}/{count(run.refaults.file)}",
+    "read": lambda run: size(run.bytes_read),
+    "written": lambda run: size(run.bytes_written),
+    "stalled": lambda run: duration(lost_ns(run)),
+}
+_NARROW = ("limit", "peak RSS", "minor", "major", "stalled")  # where there is no room for all
+WIDE_COLUMNS = 116
+
+
+def _sizing(curve: SizingCurve, wide: bool) -> RenderableType:  # noqa: FBT001
     table = _table("")
-    for name in ("limit", "peak RSS", "minor", "major", "refaults a/f", "read", "written"):
-        table.add_column(name, justify="right")
-    for name in ("stalled", "slowdown"):
-        table.add_column(name, justify="right")
-    table.add_column("", min_width=10)
+    cells_of = {name: cell for name, cell in _COLUMNS.items() if wide or name in _NARROW}
+    for name in (*cells_of, "slowdown"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("", min_width=8, no_wrap=True)
     runs = [*curve.points, *([curve.unlimited] if curve.unlimited is not None else [])]
-    worst = max([math.log1p(run.slowdown_percent or 0.0) for run in curve.points], default=0.0)
+    worst = max([math.log1p(run.slowdown_percent or 0.0) for run in runs], default=0.0)
     for run in runs:
         style = _colour(run, curve.slowdown_target_percent)
         share = math.log1p(max(run.slowdown_percent or 0.0, 0.0)) / (worst or 1.0)
@@ -128,18 +148,8 @@ def _sizing(curve: SizingCurve) -> RenderableType:
         if run.limit_bytes is not None:
             last.append_text(_marks(curve, run.limit_bytes))
         end = percent(run.slowdown_percent) if run.survived else _short(run.verdict)
-        table.add_row(
-            answers.limit_name(run),
-            size(run.peak_rss_bytes),
-            count(run.min_flt),
-            count(run.maj_flt),
-            f"{count(run.refaults.anon)}/{count(run.refaults.file)}",
-            size(run.bytes_read),
-            size(run.bytes_written),
-            duration(lost_ns(run)),
-            Text(end, style=style),
-            last,
-        )
+        cells = [cell(run) for cell in cells_of.values()]
+        table.add_row(*cells, Text(end, style=style), last)
     parts: list[RenderableType] = [Text(answers.headline(curve), style="bold"), Text()]
     if len(curve.points) > 1:
         parts.append(Text("slowdown by memory limit", style="dim"))
