@@ -77,8 +77,10 @@ def record(
     memtwin record -o FILE -- COMMAND ARGUMENTS
     """
     from memtwin.cli import record_command
+    from memtwin.record import NativeRunMode
 
-    record_command.record(_command(context), out, "life" if life else method, window, native)
+    mode = NativeRunMode.MEASURE_FIRST if native else NativeRunMode.SKIP
+    record_command.record(_command(context), out, "life" if life else method, window, mode)
 
 
 @app.command()

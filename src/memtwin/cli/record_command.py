@@ -42,9 +42,8 @@ def record_to(
         )
 
 
-def record(command: list[str], out: Path, method: str, window: int, native: bool) -> None:  # noqa: FBT001
+def record(command: list[str], out: Path, method: str, window: int, mode: NativeRunMode) -> None:
     """The command `record`."""
-    mode = NativeRunMode.MEASURE_FIRST if native else NativeRunMode.SKIP
     summary = record_to(command, out, method_of(method), window, mode)
     tell_summary(summary)
     if summary.interrupted:
