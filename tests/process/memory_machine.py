@@ -40,22 +40,12 @@ from memtwin.process.overcommit import Overcommit
 from memtwin.process.space import Space
 from memtwin.process.syscalls import Syscalls
 from memtwin.process.task import Task, Tasks
+from memtwin.reclaim.assembly import Below, assemble
 from memtwin.reclaim.folio_io import FolioIo
-from memtwin.reclaim.folio_reclaim import FolioReclaim
-from memtwin.reclaim.kswapd import Kswapd
 from memtwin.reclaim.lru import Lru
-from memtwin.reclaim.lru_scan import LruScan
 from memtwin.reclaim.lruvec import Lruvecs
-from memtwin.reclaim.memcg_lru import MemcgLru
-from memtwin.reclaim.mglru import Mglru
-from memtwin.reclaim.mglru_gens import MglruGens
-from memtwin.reclaim.mglru_walk import MglruWalk
-from memtwin.reclaim.scan_balance import ScanBalance
-from memtwin.reclaim.shrinker import Shrinkers
 from memtwin.reclaim.slowpath import Slowpath
 from memtwin.reclaim.swap_io import SwapIo
-from memtwin.reclaim.swapin_readahead import SwapIn
-from memtwin.reclaim.vmscan import Vmscan
 from memtwin.reclaim.workingset import Workingset
 from memtwin.slab.slub import Slub
 from memtwin.swap.content import PageContent
@@ -145,17 +135,12 @@ def build(kernel: int = 601, ram_mib: int = 64, **sysctls: int) -> MemoryMachine
     workingset = Workingset(mem, lruvecs, memcgs, swap, tunables)
     swap_io = SwapIo(mem, vmstat, clock, cost, tunables, memcgs, swap, content, folio_io)
     buffer_heads, mms = BufferHeads(mem, 4), Mms(tunables)
-    walk = MglruWalk(lru, rmap, tables, mms)
-    folio_reclaim = FolioReclaim(
-        lru, rmap, page_cache, buffer_heads, swap, swap_io, folio_io, workingset, walk, clock, cost
-    )
-    lru_scan = LruScan(lru, rmap, folio_reclaim, ScanBalance(lruvecs, charge, swap, page_alloc))
-    mglru = Mglru(
-        lru_scan, walk, MglruGens(walk, clock, cost), MemcgLru(lruvecs, memcgs), page_alloc
-    )
-    vmscan = Vmscan(lru_scan, mglru, Shrinkers(vmstat), page_alloc, folio_io, clock)
-    kswapd = Kswapd(vmscan, page_alloc, folio_io, clock)
-    slowpath = Slowpath(mem, page_alloc, charge, vmscan, kswapd, clock)
+    slowpath = Slowpath(mem, page_alloc, charge)
+    below = Below(
+        lru, folio_io, workingset, slowpath, swap, swap_io, rmap, tables, mms, page_cache,
+        buffer_heads, clock, cost,
+    )  # fmt: skip
+    reclaim = assemble(below)
     rooms = FileRooms(
         page_cache, buffer_heads, slub, slowpath, workingset, folio_io, rmap, cost, device,
         192 << 20,
@@ -166,13 +151,13 @@ def build(kernel: int = 601, ram_mib: int = 64, **sysctls: int) -> MemoryMachine
     file = FileFault(anon, rooms.filemap, rooms.dirty, shmem)
     cow = Cow(anon, file, swap, vmstat)
     thp = Thp(anon, table_alloc, memcgs, vmstat)
-    swap_in = SwapIn(swap, swap_io, folio_io, lru, workingset, slowpath, tables)
-    swap_fault = SwapFault(cow, swap, swap_in, folio_io, memcgs)
+    swap_fault = SwapFault(cow, swap, reclaim.swap_in, folio_io, memcgs)
     zap = Zap(mem, tables, rmap, lru, swap, table_alloc, rooms.dirty, clock, cost)
     space = Space(
         mms, tables, anon_vmas, files, rmap, Areas(anon_vmas, files),
         Access(anon, file, cow, swap_fault, thp, table_alloc, memcgs), zap,
-        CopyRange(mem, tables, rmap, swap, table_alloc, clock, cost), PageWalk(thp, zap), table_alloc,
+        CopyRange(mem, tables, rmap, swap, table_alloc, clock, cost), PageWalk(thp, zap),
+        table_alloc,
     )  # fmt: skip
     tasks, overcommit = Tasks(), Overcommit(zones, tunables, swap)
     mapper = Mapper(space, overcommit, tunables)

@@ -1,10 +1,11 @@
 """Owns anon_vmas: which areas may map the anonymous pages of a family of processes.
 
-Imports vma, errors. Has never heard of pages or page tables: `rmap` walks. A page names one anon_vma; the areas
-linked to it are the one that faulted it in, and copies of that area in children and grandchildren.
+Imports vma, errors. Has never heard of pages or page tables: `rmap` walks. A page names one
+anon_vma; the areas linked to it are the one that faulted it in, and copies of that area in
+children and grandchildren.
 
-An anon_vma's life: made at an area's first anonymous fault, or at fork for the child's own pages -> areas link
-and unlink -> the last area goes -> its number is used again.
+An anon_vma's life: made at an area's first anonymous fault, or at fork for the child's own pages
+-> areas link and unlink -> the last area goes -> its number is used again.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ class AnonVmas:
             above: AnonVma = self.get(parent)
             above.num_children += 1
         else:
-            made.num_children = 1  # a root counts itself: it is never reused (anon_vma_alloc(), v6.1)
+            # a root counts itself: it is never reused (anon_vma_alloc(), v6.1)
+            made.num_children = 1
         return made
 
     def link(self, vma: VMA, anon_vma: AnonVma) -> None:
@@ -67,8 +69,8 @@ class AnonVmas:
     def prepare(self, vma: VMA, before: VMA | None, after: VMA | None) -> cython.int:
         """Give `vma` an anon_vma at its first anonymous fault; its number.
 
-        `before` and `after` are its neighbours or None: a mergeable neighbour's anon_vma is shared, so that a
-        later merge stays possible (mm/mmap.c find_mergeable_anon_vma(), v6.1).
+        `before` and `after` are its neighbours or None: a mergeable neighbour's anon_vma is
+        shared, so that a later merge stays possible (mm/mmap.c find_mergeable_anon_vma(), v6.1).
         """
         if vma.anon_vma:
             return vma.anon_vma
@@ -98,7 +100,10 @@ class AnonVmas:
         return self.get(near.anon_vma) if fits else None
 
     def clone(self, vma: VMA, source: VMA) -> None:
-        """Link `vma` to every anon_vma of `source`, as a split does (mm/rmap.c anon_vma_clone(), v6.1)."""
+        """Link `vma` to every anon_vma of `source`, as a split does.
+
+        mm/rmap.c anon_vma_clone(), v6.1.
+        """
         for number in source.chain:
             anon_vma: AnonVma = self.get(number)
             self.link(vma, anon_vma)
@@ -115,7 +120,10 @@ class AnonVmas:
         self.clone(vma, source)
 
     def fork(self, vma: VMA, parent: VMA) -> None:
-        """Link the child's area and give it an anon_vma of its own (mm/rmap.c anon_vma_fork(), v6.1)."""
+        """Link the child's area and give it an anon_vma of its own.
+
+        mm/rmap.c anon_vma_fork(), v6.1.
+        """
         if not parent.anon_vma:
             return
         vma.anon_vma = 0

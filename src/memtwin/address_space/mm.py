@@ -1,13 +1,16 @@
 """Owns one address space's bookkeeping (the kernel's mm_struct): counters, limits of its segments.
 
-Imports columns, tunables and vm_flags. Has never heard of pages, areas or tasks: the tree of areas is held as
-an object whose type `vma_tree` knows. An Mm's life: made by fork or exec -> users > 0 -> exit_mmap -> dropped.
+Imports columns, tunables and vm_flags. Has never heard of pages, areas or tasks: the tree of
+areas is held as an object whose type `vma_tree` knows. An Mm's life: made by fork or exec ->
+users > 0 -> exit_mmap -> dropped.
 
-Resident counters have two parts, as in the kernel: what readers see (`rss`), and what the running task or CPU
-has not yet added (`rss_pending`). In 6.1 a task folds its part every 65 faults (mm/memory.c
-check_sync_rss_stat(), v6.1); in 6.12 a CPU folds a counter when it reaches the per-CPU batch
-(lib/percpu_counter.c percpu_counter_add_batch(), v6.12). The sum of both is always exact.
-# DIFFERS: threads of one mm share the unfolded part; bends VmRSS between folds of threaded programs, by < 64 pages.
+Resident counters have two parts, as in the kernel: what readers see (`rss`), and what the running
+task or CPU has not yet added (`rss_pending`). In 6.1 a task folds its part every 65 faults
+(mm/memory.c check_sync_rss_stat(), v6.1); in 6.12 a CPU folds a counter when it reaches the
+per-CPU batch (lib/percpu_counter.c percpu_counter_add_batch(), v6.12). The sum of both is always
+exact.
+# DIFFERS: threads of one mm share the unfolded part; bends VmRSS between folds of threaded
+# programs, by < 64 pages.
 """
 
 from __future__ import annotations
@@ -51,7 +54,8 @@ class Mm:
         self.rss = zeros(NR_MM_COUNTERS, "i8")
         self.rss_pending = zeros(NR_MM_COUNTERS, "i8")
         self.rss_events = 0
-        self.split_rss = 1 if tunables.kernel < 602 else 0  # 6.2 replaced task counters by per-CPU ones
+        # 6.2 replaced task counters by per-CPU ones
+        self.split_rss = 1 if tunables.kernel < 602 else 0
         # lib/percpu_counter.c compute_batch_value(), v6.12
         self.rss_batch = max(32, 2 * tunables.nr_cpus)
         self.pgtables_bytes = 0
@@ -158,7 +162,15 @@ class Mm:
 
     def columns(self) -> list[tuple[str, object]]:
         """(name, value) of all state but areas and tables, for digests."""
-        names: tuple[str, ...] = ("id", "pgd", "users", "memcg", "pgtables_bytes", "rss_events", "mmap_base_vpn")
+        names: tuple[str, ...] = (
+            "id",
+            "pgd",
+            "users",
+            "memcg",
+            "pgtables_bytes",
+            "rss_events",
+            "mmap_base_vpn",
+        )
         names += ("min_flt", "maj_flt", "oom_skip", *_SIZES, *_SEGMENTS)
         found: list[tuple[str, object]] = [(name, getattr(self, name)) for name in names]
         return [*found, ("rss", self.rss), ("rss_pending", self.rss_pending)]

@@ -1,10 +1,12 @@
 """Owns page tables: one pool of 512-entry tables for all address spaces, four levels as on x86-64.
 
-Imports columns, hardware.pte, mem_map, memcg.table, zone. Has never heard of areas or of what entries map. Table
-pages are frames that are handed in by who allocated them (`fault/table_alloc`) and handed back by `free_*`.
+Imports columns, hardware.pte, mem_map, memcg.table, zone. Has never heard of areas or of what
+entries map. Table pages are frames that are handed in by who allocated them (`fault/table_alloc`)
+and handed back by `free_*`.
 
-MODEL: an entry above the last level holds the number of the next table instead of its frame, so that a walk
-needs no second lookup; the frame is in `table_pfn`. A 2 MiB entry holds its frame and PTE_PSE.
+MODEL: an entry above the last level holds the number of the next table instead of its frame, so
+that a walk needs no second lookup; the frame is in `table_pfn`. A 2 MiB entry holds its frame and
+PTE_PSE.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from memtwin.hardware.pte import (
     PTE_PRESENT,
     PTE_PSE,
     PTE_RW,
+    PTE_SPECIAL,
     PTE_USER,
     PTRS_PER_TABLE,
     TABLE_SHIFT,
@@ -55,7 +58,8 @@ class PageTables:
         self.mem = mem
         self.zones = zones
         self.memcg = memcg
-        # PUD tables count as page tables since 6.8 (pagetable_pud_ctor() in include/linux/mm.h, v6.12)
+        # PUD tables count as page tables since 6.8 (pagetable_pud_ctor() in include/linux/mm.h,
+        # v6.12)
         self.counted_levels = 3 if kernel >= 608 else 2
         self.capacity = _FIRST_TABLES
         self.nr_tables = 0  # rows ever used
@@ -71,7 +75,10 @@ class PageTables:
     @cython.cfunc
     @cython.exceptval(check=False)
     def lookup(self, pgd: cython.int, vpn: cython.longlong) -> cython.longlong:
-        """Row of the entry for `vpn` in `pte`; NO_TABLE when a table is missing, HUGE_ENTRY under a 2 MiB entry."""
+        """Row of the entry for `vpn` in `pte`.
+
+        NO_TABLE when a table is missing, HUGE_ENTRY under a 2 MiB entry.
+        """
         at: cython.longlong = self.lookup_pmd(pgd, vpn)
         if at < 0:
             return NO_TABLE
@@ -120,9 +127,7 @@ class PageTables:
         return 1 if at == 0 else 0
 
     @cython.cfunc
-    def new_table(
-        self, pfn: cython.int, level: cython.int, vpn: cython.longlong
-    ) -> cython.int:
+    def new_table(self, pfn: cython.int, level: cython.int, vpn: cython.longlong) -> cython.int:
         """Number of a table that lies in frame `pfn`; the caller links it."""
         table: cython.int
         if self.unused:
@@ -205,7 +210,10 @@ class PageTables:
 
     @cython.ccall
     def clear_huge(self, mm: Mm, at: cython.longlong) -> cython.int:
-        """Empty the 2 MiB entry at row `at`; the frame of its kept table, to be freed by the caller."""
+        """Empty the 2 MiB entry at row `at`.
+
+        The frame of its kept table, to be freed by the caller.
+        """
         self.pte[at] = 0
         return self.forget_table(mm, self.deposits.pop(at))
 
@@ -220,7 +228,7 @@ class PageTables:
 
     @cython.ccall
     def forget_table(self, mm: Mm, table: cython.int) -> cython.int:
-        """Unlink an empty table; the frame it was in, to be freed by the caller."""
+        """Unlink an empty table; the frame it was in, to be freed."""
         pfn: cython.int = self.table_pfn[table]
         if self.table_parent[table] >= 0:
             self.pte[self.table_parent[table]] = 0
@@ -240,10 +248,10 @@ class PageTables:
     def free_pgtables(
         self, mm: Mm, start_vpn: int, end_vpn: int, floor_vpn: int, ceiling_vpn: int
     ) -> list[int]:
-        """Frames of the tables that only [start_vpn, end_vpn) needed, given its neighbours' borders.
+        """Frames of tables that only [start_vpn, end_vpn) needed, given its neighbours' borders.
 
-        mm/memory.c free_pgd_range(), v6.1: a table goes when nothing in [floor, ceiling) but the range itself lies
-        under it. The entries must be empty.
+        mm/memory.c free_pgd_range(), v6.1: a table goes when nothing in [floor, ceiling) but the
+        range itself lies under it. The entries must be empty.
         """
         freed: list[int] = []
         for level, shift in ((0, 9), (1, 18), (2, 27)):
@@ -305,6 +313,20 @@ class PageTables:
                     found.append(entry >> PTE_PFN_SHIFT)
         return found
 
+    def small_mappings(self, mms: list[Mm]) -> dict[int, int]:
+        """Small entries that map each frame, counted from all tables."""
+        counted: dict[int, int] = {}
+        for mm in mms:
+            for table in self.tables_of(mm):
+                if self.table_level[table]:
+                    continue
+                for at in range(table * _ROWS, (table + 1) * _ROWS):
+                    entry = int(self.pte[at])
+                    if entry & PTE_PRESENT and not entry & PTE_SPECIAL:
+                        pfn = (entry >> PTE_PFN_SHIFT) & PTE_PFN_MASK
+                        counted[pfn] = counted.get(pfn, 0) + 1
+        return counted
+
     def verify(self, mms: list[Mm]) -> None:
         """Every used table hangs in one mm, in the frame that says so, and bytes add up."""
         seen = 0
@@ -319,7 +341,9 @@ class PageTables:
             )
             for table in tables:
                 pfn = self.table_pfn[table]
-                good = pfn >= 0 and self.mem.flags[pfn] & PG_TABLE and self.mem.private[pfn] == table
+                good = (
+                    pfn >= 0 and self.mem.flags[pfn] & PG_TABLE and self.mem.private[pfn] == table
+                )
                 require(good, "page_table.verify", f"table {table}: frame {pfn} does not say so")
         used = self.nr_tables - len(self.unused)
         require(seen == used, "page_table.verify", f"{used} tables in use, {seen} hang in mms")

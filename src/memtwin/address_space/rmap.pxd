@@ -1,4 +1,5 @@
 from memtwin.address_space.anon_vma cimport AnonVma, AnonVmas
+from memtwin.address_space.mapped_files cimport MappedFiles
 from memtwin.address_space.mm cimport Mm
 from memtwin.address_space.page_table cimport PageTables
 from memtwin.address_space.vma cimport VMA
@@ -13,7 +14,11 @@ cdef int MM_SWAPENTS
 cdef long long VM_LOCKED
 cdef long long VM_SEQ_READ
 cdef long long VM_SHARED
+cdef int HPAGE_PAGES
 cdef int HUGE_ENTRY
+cdef int UNMAP_DONE
+cdef int UNMAP_MLOCKED
+cdef int UNMAP_REDIRTIED
 cdef long long PTE_ACCESSED
 cdef long long PTE_DIRTY
 cdef long long PTE_PFN_MASK
@@ -26,6 +31,7 @@ cdef int PTE_SWAP_EXCLUSIVE
 cdef int PTE_SWAP_SHIFT
 cdef long long PG_ANON
 cdef long long PG_ANON_EXCLUSIVE
+cdef long long PG_DEFERRED_SPLIT
 cdef long long PG_DIRTY
 cdef long long PG_HEAD
 cdef long long PG_SWAPBACKED
@@ -33,13 +39,8 @@ cdef long long PG_TAIL
 cdef int NR_ANON_PAGES
 cdef int NR_ANON_TRANSPARENT_HUGEPAGES
 cdef int NR_MAPPED
+cdef int THP_DEFERRED_SPLIT_PAGE
 cdef int THP_SPLIT_PMD
-
-cdef class MappedFiles:
-    cdef public dict areas
-    cpdef list of(self, int mapping_id)
-    cpdef int is_mapped(self, int mapping_id)
-    cpdef int is_writably_mapped(self, int mapping_id)
 
 cdef class Rmap:
     cdef public MemMap mem
@@ -62,6 +63,7 @@ cdef class Rmap:
     cdef void dup_anon(self, int pfn) noexcept
     cdef void add_file(self, int pfn) noexcept
     cdef void remove(self, int pfn) noexcept
+    cdef void defer_split(self, int head) noexcept
     cdef int head_of(self, int pfn) noexcept
     cdef int total_mapcount_small(self, int pfn) noexcept
     cpdef int page_mapcount(self, int pfn)

@@ -1,10 +1,12 @@
 """Owns the way back from a frame to the entries that map it, and the counting of mappings.
 
-Imports anon_vma, vma, mm, page_table, mem_map, zone, memcg.table. Has never heard of swap slots, LRU lists or
-faults: they pass frames and swap entries in. mlock of a page whose area is locked is the caller's duty.
+Imports anon_vma, vma, mm, page_table, mem_map, zone, memcg.table. Has never heard of swap slots,
+LRU lists or faults: they pass frames and swap entries in. mlock of a page whose area is locked is
+the caller's duty.
 
-`mapcount` of a row counts page table entries. A huge page mapped by 2 MiB entries counts those in `private` of its
-first tail row; a small page of it is mapped as often as both say (mm/rmap.c, v6.1; page_mapcount()).
+`mapcount` of a row counts page table entries. A huge page mapped by 2 MiB entries counts those in
+`private` of its first tail row; a small page of it is mapped as often as both say (mm/rmap.c,
+v6.1; page_mapcount()).
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import cython
 
 from memtwin.address_space.anon_vma import AnonVma, AnonVmas
+from memtwin.address_space.mapped_files import MappedFiles
 from memtwin.address_space.mm import Mm
 from memtwin.address_space.page_table import PageTables
 from memtwin.address_space.vm_flags import (
@@ -19,6 +22,9 @@ from memtwin.address_space.vm_flags import (
     MM_FILEPAGES,
     MM_SHMEMPAGES,
     MM_SWAPENTS,
+    UNMAP_DONE,
+    UNMAP_MLOCKED,
+    UNMAP_REDIRTIED,
     VM_LOCKED,
     VM_SEQ_READ,
     VM_SHARED,
@@ -27,6 +33,7 @@ from memtwin.address_space.vma import VMA
 from memtwin.columns import grown, zeros
 from memtwin.errors import require
 from memtwin.hardware.pte import (
+    HPAGE_PAGES,
     HUGE_ENTRY,
     PTE_ACCESSED,
     PTE_DIRTY,
@@ -43,6 +50,7 @@ from memtwin.memcg.table import MemcgTable
 from memtwin.page.flags import (
     PG_ANON,
     PG_ANON_EXCLUSIVE,
+    PG_DEFERRED_SPLIT,
     PG_DIRTY,
     PG_HEAD,
     PG_SWAPBACKED,
@@ -53,57 +61,12 @@ from memtwin.page.vmstat_items import (
     NR_ANON_PAGES,
     NR_ANON_TRANSPARENT_HUGEPAGES,
     NR_MAPPED,
+    THP_DEFERRED_SPLIT_PAGE,
     THP_SPLIT_PMD,
 )
 from memtwin.page.zone import Zones
 
-HPAGE_PAGES = 512
-# answers of try_to_unmap
-UNMAP_DONE = 0  # nothing maps the page any more
-UNMAP_MLOCKED = 1  # an area that maps it is locked
-UNMAP_REDIRTIED = 2  # a lazily freed page was written again: it is swap-backed now and stays mapped
 _FIRST_FOUND = 64
-
-
-@cython.final
-@cython.cclass
-class MappedFiles:
-    """The areas that map each file (the kernel's i_mmap), by mapping id."""
-
-    def __init__(self) -> None:
-        self.areas: dict[int, list[VMA]] = {}
-
-    def add(self, vma: VMA) -> None:
-        """`vma` begins to map its file."""
-        if vma.mapping_id:
-            self.areas.setdefault(vma.mapping_id, []).append(vma)
-
-    def remove(self, vma: VMA) -> None:
-        """`vma` ends."""
-        if vma.mapping_id:
-            held = self.areas[vma.mapping_id]
-            held.remove(vma)
-            if not held:
-                del self.areas[vma.mapping_id]
-
-    @cython.ccall
-    def of(self, mapping_id: cython.int) -> list:  # type: ignore[type-arg]
-        """The areas of a mapping, in the order they were added."""
-        found: list = self.areas.get(mapping_id, [])
-        return found
-
-    @cython.ccall
-    def is_mapped(self, mapping_id: cython.int) -> cython.int:
-        """1 when some area maps the file."""
-        return 1 if mapping_id in self.areas else 0
-
-    @cython.ccall
-    def is_writably_mapped(self, mapping_id: cython.int) -> cython.int:
-        """1 when a shared area maps the file (mapping_writably_mapped())."""
-        for vma in self.areas.get(mapping_id, []):
-            if vma.vm_flags & VM_SHARED:
-                return 1
-        return 0
 
 
 @cython.final
@@ -169,7 +132,8 @@ class Rmap:
             return
         self.memcg.mod_lruvec_page_state(pfn, self.node_of(pfn), NR_ANON_PAGES, 1)
         if not self.mem.flags[pfn] & PG_ANON:
-            # mm/rmap.c __page_set_anon_rmap(), v6.1: a page not known to be exclusive goes to the root
+            # mm/rmap.c __page_set_anon_rmap(), v6.1: a page not known to be exclusive goes to the
+            # root
             if not exclusive:
                 anon_vma = self.root_of(anon_vma)
             self.mem.mapping[pfn] = anon_vma
@@ -209,8 +173,22 @@ class Rmap:
         if self.total_mapcount_small(pfn) == 0:
             if self.mem.flags[pfn] & PG_ANON:
                 self.memcg.mod_lruvec_page_state(pfn, self.node_of(pfn), NR_ANON_PAGES, -1)
+                if self.mem.flags[pfn] & (PG_HEAD | PG_TAIL):
+                    self.defer_split(self.head_of(pfn))
             else:
                 self.memcg.mod_lruvec_page_state(pfn, self.node_of(pfn), NR_MAPPED, -1)
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def defer_split(self, head: cython.int) -> cython.void:
+        """Part of a huge page is unused: it waits to be split (deferred_split_huge_page()).
+
+        # DIFFERS: no shrinker splits what waits; bends thp_split_page and free memory of programs
+        # that unmap parts of huge pages, once memory is short
+        """
+        if not self.mem.flags[head] & PG_DEFERRED_SPLIT:
+            self.mem.flags[head] |= PG_DEFERRED_SPLIT
+            self.memcg.vmstat.count(THP_DEFERRED_SPLIT_PAGE, 1)
 
     @cython.cfunc
     @cython.exceptval(check=False)
@@ -265,7 +243,7 @@ class Rmap:
 
     @cython.cfunc
     def remove_huge(self, head: cython.int) -> cython.int:
-        """One 2 MiB entry less. Small pages that no entry maps any more are counted; returns how many.
+        """One 2 MiB entry less; how many small pages no entry maps any more.
 
         mm/rmap.c page_remove_anon_compound_rmap(), v6.1.
         """
@@ -280,6 +258,8 @@ class Rmap:
             if self.mem.mapcount[head + i] == 0:
                 gone += 1
         self.memcg.mod_lruvec_page_state(head, node, NR_ANON_PAGES, -gone)
+        if 0 < gone < HPAGE_PAGES:
+            self.defer_split(head)
         return gone
 
     @cython.ccall
@@ -313,7 +293,10 @@ class Rmap:
 
     @cython.ccall
     def collect(self, pfn: cython.int) -> cython.int:
-        """Find every entry that maps the folio headed by `pfn`; fills found_at, found_vpn, found_vma."""
+        """Find every entry that maps the folio headed by `pfn`.
+
+        Fills found_at, found_vpn, found_vma.
+        """
         self.nr_found = 0
         self.found_vma.clear()
         areas: list[VMA]
@@ -380,8 +363,9 @@ class Rmap:
     def folio_referenced(self, pfn: cython.int, memcg: cython.int) -> cython.int:
         """Count areas that used the folio since last asked, and clear their accessed bits.
 
-        `memcg` limits the question to mms of that group's subtree; 0 or -1 asks all. `self.vm_flags` tells the
-        flags of the areas; VM_LOCKED in it means: stop, and mlock the page. mm/rmap.c folio_referenced(), v6.1.
+        `memcg` limits the question to mms of that group's subtree; 0 or -1 asks all.
+        `self.vm_flags` tells the flags of the areas; VM_LOCKED in it means: stop, and mlock the
+        page. mm/rmap.c folio_referenced(), v6.1.
         """
         self.vm_flags = 0
         if self.mem.mapcount[pfn] == 0 and not self.mem.flags[pfn] & PG_HEAD:
@@ -410,9 +394,10 @@ class Rmap:
     def try_to_unmap(self, pfn: cython.int, swap_entry: cython.longlong) -> cython.int:
         """Take every entry that maps the small page `pfn` away; UNMAP_*.
 
-        An anonymous swap-backed page leaves `swap_entry` in its entries: the caller must hold one count of that
-        slot for each of `self.nr_unmapped` (swap_duplicate). A lazily freed page leaves nothing, a file's neither.
-        Dirty bits move to PG_DIRTY. mm/rmap.c try_to_unmap_one(), v6.1.
+        An anonymous swap-backed page leaves `swap_entry` in its entries: the caller must hold one
+        count of that slot for each of `self.nr_unmapped` (swap_duplicate). A lazily freed page
+        leaves nothing, a file's neither. Dirty bits move to PG_DIRTY. mm/rmap.c
+        try_to_unmap_one(), v6.1.
         """
         self.nr_unmapped = 0
         i: cython.int
@@ -469,7 +454,7 @@ class Rmap:
 
     @cython.ccall
     def page_mkclean(self, pfn: cython.int) -> cython.int:
-        """Write-protect and clean every shared entry before writeback; how many were dirty or writable.
+        """Write-protect and clean every shared entry before writeback; how many changed.
 
         mm/rmap.c folio_mkclean(), v6.1: the next write faults and dirties the page again.
         """
@@ -487,8 +472,8 @@ class Rmap:
         return cleaned
 
     def verify(self, mms: list[Mm]) -> None:
-        """Recount every mapping from the page tables, and find each one again through the reverse map."""
-        counted = recount(self.tables, mms)
+        """Recount every mapping from the page tables, and find each again through rmap."""
+        counted = self.tables.small_mappings(mms)
         for pfn, times in sorted(counted.items()):
             require(
                 self.mem.mapcount[pfn] == times,
@@ -499,20 +484,7 @@ class Rmap:
             if plain and self.mem.mapping[pfn]:
                 found = self.collect(pfn)
                 require(
-                    found == times, "rmap.verify", f"frame {pfn}: {times} entries, rmap finds {found}"
+                    found == times,
+                    "rmap.verify",
+                    f"frame {pfn}: {times} entries, rmap finds {found}",
                 )
-
-
-def recount(tables: PageTables, mms: list[Mm]) -> dict[int, int]:
-    """Small entries that map each frame, counted from the tables."""
-    counted: dict[int, int] = {}
-    for mm in mms:
-        for table in tables.tables_of(mm):
-            if tables.table_level[table]:
-                continue
-            for at in range(table * HPAGE_PAGES, (table + 1) * HPAGE_PAGES):
-                entry = int(tables.pte[at])
-                if entry & PTE_PRESENT and not entry & PTE_SPECIAL:
-                    pfn = (entry >> PTE_PFN_SHIFT) & PTE_PFN_MASK
-                    counted[pfn] = counted.get(pfn, 0) + 1
-    return counted

@@ -1,6 +1,7 @@
-"""Owns the flags and kinds of a virtual memory area. Imports nothing. Knows nothing of areas.
+"""Owns the flags and kinds of a virtual memory area, and the answers of unmapping. Imports nothing.
 
-Names and meanings: include/linux/mm.h VM_*, v6.12; values are our own where the kernel's do not print.
+Names and meanings: include/linux/mm.h VM_*, v6.12; values are our own where the kernel's do not
+print.
 """
 
 VM_READ = 1 << 0
@@ -41,3 +42,9 @@ MM_ANONPAGES = 1
 MM_SWAPENTS = 2
 MM_SHMEMPAGES = 3
 NR_MM_COUNTERS = 4
+
+# answers of rmap's try_to_unmap
+UNMAP_DONE = 0  # nothing maps the page any more
+UNMAP_MLOCKED = 1  # an area that maps it is locked
+# a lazily freed page was written again: it is swap-backed now, and stays mapped
+UNMAP_REDIRTIED = 2

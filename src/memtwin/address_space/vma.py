@@ -1,7 +1,8 @@
 """Owns one virtual memory area: its range, what backs it, how its pages are mapped.
 
-Imports mm, vm_flags and hardware.pte. Has never heard of the tree it is in, or of pages. Addresses are vpns;
-`pgoff` is the page of the file that `start_vpn` shows, and for an anonymous area the vpn it was born at.
+Imports mm, vm_flags and hardware.pte. Has never heard of the tree it is in, or of pages.
+Addresses are vpns; `pgoff` is the page of the file that `start_vpn` shows, and for an anonymous
+area the vpn it was born at.
 """
 
 from __future__ import annotations

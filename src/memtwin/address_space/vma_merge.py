@@ -1,13 +1,14 @@
 """Owns merging and splitting of areas, as the kernel's vma_merge() and __split_vma() do.
 
-Imports vma, vma_tree, anon_vma, rmap (MappedFiles). Has never heard of pages or of why a flag changes.
+Imports vma, vma_tree, anon_vma, rmap (MappedFiles). Has never heard of pages or of why a flag
+changes.
 """
 
 from __future__ import annotations
 
 from memtwin.address_space.anon_vma import AnonVmas
+from memtwin.address_space.mapped_files import MappedFiles
 from memtwin.address_space.mm import Mm
-from memtwin.address_space.rmap import MappedFiles
 from memtwin.address_space.vm_flags import VMA_ANON, VMA_FILE, VMA_SHMEM
 from memtwin.address_space.vma import VMA
 from memtwin.address_space.vma_tree import VmaTree
@@ -40,7 +41,9 @@ class Areas:
 
     def split(self, vma: VMA, at_vpn: int) -> VMA:
         """Cut `vma` at `at_vpn`; it keeps the lower part, the new upper part is returned."""
-        require(vma.start_vpn < at_vpn < vma.end_vpn, "vma_merge.split", f"{at_vpn:#x} is not inside")
+        require(
+            vma.start_vpn < at_vpn < vma.end_vpn, "vma_merge.split", f"{at_vpn:#x} is not inside"
+        )
         upper = vma.copy_to(vma.mm)
         upper.start_vpn = at_vpn
         upper.pgoff = vma.pgoff + (at_vpn - vma.start_vpn)
@@ -85,7 +88,10 @@ class Areas:
         return vma
 
     def merge_around(self, mm: Mm, start_vpn: int, end_vpn: int) -> None:
-        """After flags of the areas in the range changed: join each with what it fits, borders included."""
+        """After flags of the areas in the range changed.
+
+        Join each with what it fits, borders included.
+        """
         tree = self.tree(mm)
         at = max(int(tree.first_ending_above(start_vpn)) - 1, 0)
         while at + 1 < tree.nr:

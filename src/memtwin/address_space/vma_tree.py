@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import cython
 
+from memtwin.address_space.layout import MMAP_MIN_VPN, STACK_GUARD_GAP_PAGES
 from memtwin.address_space.vm_flags import VM_GROWSDOWN
 from memtwin.address_space.vma import VMA
 from memtwin.columns import grown, zeros
 from memtwin.errors import require
 
 _FIRST_ROWS = 16
-STACK_GUARD_GAP_PAGES = 256  # mm/mmap.c stack_guard_gap, v6.1
-TASK_UNMAPPED_BASE_VPN = 0x2AAAAAAAA  # arch/x86 TASK_UNMAPPED_BASE: TASK_SIZE / 3
-MMAP_MIN_VPN = 16  # vm.mmap_min_addr 65536
 
 
 @cython.final
@@ -124,7 +122,7 @@ class VmaTree:
     def free_gap_below(
         self, size_pages: cython.longlong, ceiling_vpn: cython.longlong
     ) -> cython.longlong:
-        """Start of the highest free range of `size_pages` that ends at or below `ceiling_vpn`, or -1.
+        """Start of the highest free range of `size_pages` ending at or below `ceiling_vpn`, or -1.
 
         mm/mmap.c vm_unmapped_area(), v6.1: below a stack its guard gap stays free.
         """
@@ -186,7 +184,9 @@ class VmaTree:
                 f"area {at}: starts says {self.starts[at]:#x}, the area {vma.start_vpn:#x}",
             )
             end_vpn = vma.end_vpn
-        require(self.nr == len(self.vmas), "vma_tree.verify", f"nr {self.nr}, {len(self.vmas)} held")
+        require(
+            self.nr == len(self.vmas), "vma_tree.verify", f"nr {self.nr}, {len(self.vmas)} held"
+        )
 
     def columns(self) -> list[tuple[str, object]]:
         """(name, value) of all areas, for digests."""

@@ -1,10 +1,12 @@
 """Owns the touch of a page: the walk, the hit, and which kind of fault a miss is.
 
-Imports the rest of fault/, address_space, clock, cost, vmstat. Has never heard of tasks: it is told the mm. What an
-OOM means is process/oom's affair: a touch then answers VM_FAULT_OOM and can be made again.
+Imports the rest of fault/, address_space, clock, cost, vmstat. Has never heard of tasks: it is
+told the mm. What an OOM means is process/oom's affair: a touch then answers VM_FAULT_OOM and can
+be made again.
 
-The trace loop: `touch_seq`, `touch_list` and `touch_many` run a batch of touches and return how far they came; they
-stop early at an error (`verdict`) or when the clock says another task should run (`must_yield`).
+The trace loop: `touch_seq`, `touch_list` and `touch_many` run a batch of touches and return how
+far they came; they stop early at an error (`verdict`) or when the clock says another task should
+run (`must_yield`).
 """
 
 from __future__ import annotations
@@ -96,13 +98,19 @@ class Access:
 
     @cython.ccall
     def spend(self, duration_ns: cython.longlong) -> cython.int:
-        """Let the running task compute for `duration_ns` (for system calls, which are plain Python)."""
+        """Let the running task compute for `duration_ns`.
+
+        for system calls, which are plain Python.
+        """
         self.clock.spend(duration_ns)
         return 0
 
     @cython.ccall
     def touch(self, mm: Mm, vpn: cython.longlong, kind: cython.int) -> cython.int:
-        """Load from, store to or execute page `vpn`: 0, VM_FAULT_MAJOR, or an error of VM_FAULT_ERROR."""
+        """Load from, store to or execute page `vpn`.
+
+        0, VM_FAULT_MAJOR, or an error of VM_FAULT_ERROR.
+        """
         self.clock.spend(self.cost.touch_ns)
         self.verdict = 0
         if self.hit(mm.pgd, vpn, kind):
@@ -166,7 +174,10 @@ class Access:
 
     @cython.ccall
     def handle_fault(self, mm: Mm, vpn: cython.longlong, kind: cython.int) -> cython.int:
-        """One fault, retries included (do_user_addr_fault(), arch/x86/mm/fault.c, v6.1); VM_FAULT_*."""
+        """One fault, retries included (do_user_addr_fault(), arch/x86/mm/fault.c, v6.1).
+
+        VM_FAULT_*.
+        """
         self.clock.spend(self.cost.minor_fault_ns)
         vma: VMA | None = self.area(mm, vpn)
         if vma is None or not self.allowed(vma, kind):
@@ -311,7 +322,7 @@ class Access:
     def touch_list(
         self,
         mm: Mm,
-        vpns: cython.longlong[::1],
+        vpns: cython.longlong[::1],  # type: ignore[type-arg, valid-type]
         start: cython.longlong,
         end: cython.longlong,
         kind: cython.int,
@@ -321,7 +332,7 @@ class Access:
         run: cython.longlong = 0
         self.verdict = 0
         while i < end:
-            if self.hit(mm.pgd, vpns[i], kind):
+            if self.hit(mm.pgd, vpns[i], kind):  # type: ignore[index]
                 run += 1
                 if run == 1024:
                     self.clock.spend(run * self.cost.touch_ns)
@@ -329,7 +340,7 @@ class Access:
             else:
                 self.clock.spend((run + 1) * self.cost.touch_ns)
                 run = 0
-                if self.miss(mm, vpns[i], kind) & VM_FAULT_ERROR:
+                if self.miss(mm, vpns[i], kind) & VM_FAULT_ERROR:  # type: ignore[index]
                     return i
             i += 1
             if self.clock.must_yield:
@@ -341,8 +352,8 @@ class Access:
     def touch_many(
         self,
         mm: Mm,
-        vpns: cython.longlong[::1],
-        kinds: cython.schar[::1],
+        vpns: cython.longlong[::1],  # type: ignore[type-arg, valid-type]
+        kinds: cython.schar[::1],  # type: ignore[type-arg, valid-type]
         start: cython.longlong,
         end: cython.longlong,
     ) -> cython.longlong:
@@ -351,7 +362,7 @@ class Access:
         run: cython.longlong = 0
         self.verdict = 0
         while i < end:
-            if self.hit(mm.pgd, vpns[i], kinds[i]):
+            if self.hit(mm.pgd, vpns[i], kinds[i]):  # type: ignore[index]
                 run += 1
                 if run == 1024:
                     self.clock.spend(run * self.cost.touch_ns)
@@ -359,7 +370,7 @@ class Access:
             else:
                 self.clock.spend((run + 1) * self.cost.touch_ns)
                 run = 0
-                if self.miss(mm, vpns[i], kinds[i]) & VM_FAULT_ERROR:
+                if self.miss(mm, vpns[i], kinds[i]) & VM_FAULT_ERROR:  # type: ignore[index]
                     return i
             i += 1
             if self.clock.must_yield:

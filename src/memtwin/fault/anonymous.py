@@ -50,11 +50,15 @@ class AnonFault:
         self.clock = clock
         self.cost = cost
         self.tunables = tunables
-        self.zero_pfn = 0  # MODEL: its number is never looked up, PTE_SPECIAL keeps it out of every count
+        # MODEL: its number is never looked up, PTE_SPECIAL keeps it out of every count
+        self.zero_pfn = 0
 
     @cython.cfunc
     def read_zero(self, vma: VMA, at: cython.longlong) -> cython.int:
-        """Map the zero page read-only; it counts nowhere (mm/memory.c do_anonymous_page(), v6.1)."""
+        """Map the zero page read-only; it counts nowhere.
+
+        mm/memory.c do_anonymous_page(), v6.1.
+        """
         zero: cython.longlong = self.zero_pfn
         self.tables.pte[at] = (zero << PTE_PFN_SHIFT) | vma.prot | PTE_SPECIAL
         return 0
@@ -89,7 +93,10 @@ class AnonFault:
 
     @cython.ccall
     def place(self, pfn: cython.int, vma: VMA, vpn: cython.longlong) -> cython.int:
-        """Map a frame that was there before the twin began (a process image); its table must exist."""
+        """Map a frame that was there before the twin began (a process image).
+
+        Its table must exist.
+        """
         at: cython.longlong = self.tables.lookup(vma.mm.pgd, vpn)
         if vma.anon_vma == 0:
             self.prepare(vma)
@@ -104,7 +111,8 @@ class AnonFault:
         if vma.vm_flags & VM_LOCKED:
             return self.lru.folio_add_lru_locked_vma(pfn)
         if self.tunables.lru_gen_enabled:
-            # mm/swap.c folio_add_lru(), v6.12: a page a fault brings in goes to the youngest generation
+            # mm/swap.c folio_add_lru(), v6.12: a page a fault brings in goes to the youngest
+            # generation
             self.mem.flags[pfn] |= PG_ACTIVE
         return self.lru.folio_add_lru(pfn)
 

@@ -9,7 +9,7 @@ import cython
 
 from memtwin.address_space.mm import Mm
 from memtwin.address_space.page_table import PageTables
-from memtwin.address_space.rmap import HPAGE_PAGES, Rmap
+from memtwin.address_space.rmap import Rmap
 from memtwin.address_space.vm_flags import (
     MM_ANONPAGES,
     MM_FILEPAGES,
@@ -25,6 +25,7 @@ from memtwin.fault.table_alloc import TableAlloc
 from memtwin.hardware.clock import Clock
 from memtwin.hardware.cost import CostTable
 from memtwin.hardware.pte import (
+    HPAGE_PAGES,
     HUGE_ENTRY,
     PTE_ACCESSED,
     PTE_DIRTY,
@@ -105,9 +106,7 @@ class CopyRange:
         return 0 if verdict == 0 else NEED_OOM
 
     @cython.cfunc
-    def copy_entry(
-        self, vma: VMA, source: cython.longlong, target: cython.longlong
-    ) -> cython.int:
+    def copy_entry(self, vma: VMA, source: cython.longlong, target: cython.longlong) -> cython.int:
         """One entry: shared read-only between the two where a write must be noticed."""
         entry: cython.longlong = self.tables.pte[source]
         pfn: cython.int
@@ -127,7 +126,9 @@ class CopyRange:
                 self.rss[MM_ANONPAGES] += 1
             else:
                 self.rmap.add_file(pfn)
-                self.rss[MM_SHMEMPAGES if self.mem.flags[pfn] & PG_SWAPBACKED else MM_FILEPAGES] += 1
+                self.rss[
+                    MM_SHMEMPAGES if self.mem.flags[pfn] & PG_SWAPBACKED else MM_FILEPAGES
+                ] += 1
         if vma.vm_flags & VM_SHARED:
             entry &= ~PTE_DIRTY
         elif entry & PTE_RW:

@@ -1,7 +1,7 @@
-"""Owns faults on empty entries of areas that show a file, shmem or the kernel image; dirtying of shared pages.
+"""Owns faults on empty entries of areas of a file, shmem or the kernel image; shared writes.
 
-Imports file_io (filemap, dirty), rmap, lru, slowpath. Has never heard of anonymous memory beyond the
-private copy that a first write makes. mm/memory.c do_fault(), v6.1 and v6.12.
+Imports file_io (filemap, dirty), rmap, lru, slowpath. Has never heard of anonymous memory beyond
+the private copy that a first write makes. mm/memory.c do_fault(), v6.1 and v6.12.
 """
 
 from __future__ import annotations
@@ -101,9 +101,7 @@ class FileFault:
         return self.cow_fault(vma, vpn, at, tried)
 
     @cython.cfunc
-    def fault_around(
-        self, vma: VMA, vpn: cython.longlong, at: cython.longlong
-    ) -> cython.int:
+    def fault_around(self, vma: VMA, vpn: cython.longlong, at: cython.longlong) -> cython.int:
         """Map the cached pages of the window around `vpn`; 1 when `vpn` itself was among them.
 
         mm/memory.c do_fault_around(), v6.1: 16 pages, within the area and the page table.

@@ -1,9 +1,9 @@
 """Owns what madvise, mlock, mprotect and mincore do to entries that are there already.
 
-Imports tables, rmap, lru, zap, page_cache. Has never heard of system calls. Each walk covers a range inside one area;
-huge entries are split first.
-# DIFFERS: 2 MiB entries are split also where the kernel would treat them whole (MADV_FREE, mprotect, mlock); bends
-# thp_split_pmd and AnonHugePages of programs that do that on huge pages.
+Imports tables, rmap, lru, zap, page_cache. Has never heard of system calls. Each walk covers a
+range inside one area; huge entries are split first.
+# DIFFERS: 2 MiB entries are split also where the kernel would treat them whole (MADV_FREE,
+# mprotect, mlock); bends thp_split_pmd and AnonHugePages of programs that do that on huge pages.
 """
 
 from __future__ import annotations
@@ -77,7 +77,10 @@ class PageWalk:
     def walk(
         self, vma: VMA, start_vpn: cython.longlong, end_vpn: cython.longlong, what: cython.int
     ) -> cython.longlong:
-        """Do `what` (WALK_*) with every entry in use of [start_vpn, end_vpn); how many there were."""
+        """Do `what` (WALK_*) with every entry in use of [start_vpn, end_vpn).
+
+        How many there were.
+        """
         mm: Mm = vma.mm
         vpn: cython.longlong = start_vpn
         beyond: cython.longlong
@@ -125,7 +128,8 @@ class PageWalk:
         if what == WALK_MUNLOCK:
             return self.lru.munlock_folio(self.rmap.head_of(pfn))
         if self.mem.flags[pfn] & (PG_HEAD | PG_TAIL):
-            # DIFFERS: the kernel splits a huge page that it may; bends MADV_FREE, COLD, PAGEOUT on parts
+            # DIFFERS: the kernel splits a huge page that it may; bends MADV_FREE, COLD, PAGEOUT
+            # on parts
             return 0
         if what == WALK_FREE:
             return self.free_lazily(at, entry, pfn)
@@ -181,7 +185,11 @@ class PageWalk:
         was_young: cython.longlong = entry & PTE_ACCESSED
         bits: cython.longlong = (vma.prot & ~PTE_ACCESSED) | was_young
         # can_change_pte_writable(), v6.1: a dirty page that is this process's alone stays writable
-        if vma.vm_flags & (VM_WRITE | VM_SHARED) == VM_WRITE and entry & PTE_DIRTY and not entry & PTE_SPECIAL:
+        if (
+            vma.vm_flags & (VM_WRITE | VM_SHARED) == VM_WRITE
+            and entry & PTE_DIRTY
+            and not entry & PTE_SPECIAL
+        ):
             if self.mem.flags[pfn] & PG_ANON and self.mem.flags[pfn] & PG_ANON_EXCLUSIVE:
                 bits |= PTE_RW
         self.tables.pte[at] = kept | bits

@@ -1,7 +1,7 @@
 """Owns faults on entries that name a swap slot: bringing the page back and mapping it.
 
-Imports swap, reclaim (swapin), rmap, cow. Has never heard of how slots are chosen or what is read ahead.
-mm/memory.c do_swap_page(), v6.1 and v6.12.
+Imports swap, reclaim (swapin), rmap, cow. Has never heard of how slots are chosen or what is read
+ahead. mm/memory.c do_swap_page(), v6.1 and v6.12.
 """
 
 from __future__ import annotations
@@ -150,7 +150,10 @@ class SwapFault:
     def is_exclusive(
         self, pfn: cython.int, entry: cython.longlong, old: cython.longlong
     ) -> cython.int:
-        """Whether nobody else can hold the page: it skipped the swap cache, or its entry says so."""
+        """Whether nobody else can hold the page.
+
+        It skipped the swap cache, or its entry says so.
+        """
         if not self.mem.flags[pfn] & PG_SWAPCACHE:
             return 1
         if not old & PTE_SWAP_EXCLUSIVE:
@@ -161,9 +164,7 @@ class SwapFault:
         return 1
 
     @cython.cfunc
-    def should_try_to_free_swap(
-        self, vma: VMA, pfn: cython.int, kind: cython.int
-    ) -> cython.int:
+    def should_try_to_free_swap(self, vma: VMA, pfn: cython.int, kind: cython.int) -> cython.int:
         """mm/memory.c should_try_to_free_swap(), v6.1."""
         if not self.mem.flags[pfn] & PG_SWAPCACHE:
             return 0

@@ -1,7 +1,8 @@
 """Owns getting and giving back the frames of page tables, and kernel memory charged like them.
 
-Imports slowpath, charge, page_table. Has never heard of areas. A table's frame is kernel memory of the
-memcg whose task needed it (GFP_PGTABLE_USER has __GFP_ACCOUNT, include/asm-generic/pgalloc.h, v6.1).
+Imports slowpath, charge, page_table. Has never heard of areas. A table's frame is kernel memory
+of the memcg whose task needed it (GFP_PGTABLE_USER has __GFP_ACCOUNT,
+include/asm-generic/pgalloc.h, v6.1).
 """
 
 from __future__ import annotations
@@ -28,9 +29,7 @@ PGD_ORDER = 1
 class TableAlloc:
     """Allocates page tables before what they map is allocated."""
 
-    def __init__(
-        self, mem: MemMap, tables: PageTables, slowpath: Slowpath, charge: Charge
-    ) -> None:
+    def __init__(self, mem: MemMap, tables: PageTables, slowpath: Slowpath, charge: Charge) -> None:
         self.mem = mem
         self.tables = tables
         self.slowpath = slowpath

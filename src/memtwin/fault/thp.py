@@ -1,9 +1,12 @@
-"""Owns faults on anonymous huge pages: whether one may be used, its first fault, writes to shared ones.
+"""Owns faults on anonymous huge pages: may one be used, its first fault, writes to shared ones.
 
-Imports anonymous, tables, rmap, slowpath. Has never heard of fork or reclaim. mm/huge_memory.c, v6.1: a huge page is
-512 frames mapped by one PMD entry; a page table is kept beside the entry for the day it must be split.
-# DIFFERS: khugepaged collapses nothing; bends thp_collapse_alloc and long runs with thp_enabled always.
-# DIFFERS: 6.12 keeps one use of the huge zero page a process; bends nothing that is counted but thp_zero_page_alloc.
+Imports anonymous, tables, rmap, slowpath. Has never heard of fork or reclaim. mm/huge_memory.c,
+v6.1: a huge page is 512 frames mapped by one PMD entry; a page table is kept beside the entry for
+the day it must be split.
+# DIFFERS: khugepaged collapses nothing; bends thp_collapse_alloc and long runs with thp_enabled
+# always.
+# DIFFERS: 6.12 keeps one use of the huge zero page a process; bends nothing that is counted but
+# thp_zero_page_alloc.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import cython
 
 from memtwin.address_space.mm import Mm
 from memtwin.address_space.page_table import PageTables
-from memtwin.address_space.rmap import HPAGE_PAGES, Rmap
+from memtwin.address_space.rmap import Rmap
 from memtwin.address_space.vm_flags import (
     MM_ANONPAGES,
     VM_HUGEPAGE,
@@ -27,6 +30,7 @@ from memtwin.fault.verdicts import VM_FAULT_FALLBACK, VM_FAULT_OOM, WRITE
 from memtwin.hardware.clock import Clock
 from memtwin.hardware.cost import CostTable
 from memtwin.hardware.pte import (
+    HPAGE_PAGES,
     HUGE_ENTRY,
     PTE_ACCESSED,
     PTE_DIRTY,
@@ -80,7 +84,10 @@ class Thp:
     @cython.cfunc
     @cython.exceptval(check=False)
     def hit(self, mm: Mm, vpn: cython.longlong, kind: cython.int) -> cython.int:
-        """Do what the processor does on a 2 MiB entry without a fault: 1 when it allows the touch."""
+        """Do what the processor does on a 2 MiB entry without a fault.
+
+        1 when it allows the touch.
+        """
         if self.tables.lookup(mm.pgd, vpn) != HUGE_ENTRY:
             return 0
         at: cython.longlong = self.tables.lookup_pmd(mm.pgd, vpn)
@@ -134,7 +141,9 @@ class Thp:
             self.anon.lru.folio_put(head)
             return VM_FAULT_OOM
         self.clock.spend(self.cost.clear_page_ns * HPAGE_PAGES)
-        self.rmap.add_new_huge(head, vma.anon_vma, (vpn & ~(HPAGE_PAGES - 1)) - vma.start_vpn + vma.pgoff)
+        self.rmap.add_new_huge(
+            head, vma.anon_vma, (vpn & ~(HPAGE_PAGES - 1)) - vma.start_vpn + vma.pgoff
+        )
         self.mem.flags[head] |= PG_UPTODATE
         self.anon.add_to_lru(head, vma)
         bits: cython.longlong = vma.prot | PTE_PSE | PTE_DIRTY
@@ -163,7 +172,9 @@ class Thp:
     def map_zero(self, vma: VMA, vpn: cython.longlong) -> cython.int:
         """A read maps the huge zero page (set_huge_zero_page())."""
         if self.zero_head < 0:
-            self.zero_head = self.slowpath.alloc_page(self.gfp(vma) & ~GFP_DIRECT_RECLAIM, HPAGE_ORDER)
+            self.zero_head = self.slowpath.alloc_page(
+                self.gfp(vma) & ~GFP_DIRECT_RECLAIM, HPAGE_ORDER
+            )
             if self.zero_head < 0:
                 self.vmstat.count(THP_FAULT_FALLBACK, 1)
                 return VM_FAULT_FALLBACK
@@ -180,7 +191,8 @@ class Thp:
     def huge_fault(self, vma: VMA, vpn: cython.longlong, kind: cython.int) -> cython.int:
         """A fault on a present 2 MiB entry: 0 when done, FALLBACK when it has been split.
 
-        do_huge_pmd_wp_page(), v6.1: the sole owner writes on; a shared page is split, its small page copied.
+        do_huge_pmd_wp_page(), v6.1: the sole owner writes on; a shared page is split, its small
+        page copied.
         """
         at: cython.longlong = self.tables.lookup_pmd(vma.mm.pgd, vpn)
         entry: cython.longlong = self.tables.pte[at]

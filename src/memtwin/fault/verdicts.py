@@ -1,6 +1,7 @@
-"""Owns what a touch asks, what a fault answers, and what a walk over entries is to do. Imports nothing.
+"""Owns what a touch asks, what a fault answers, what a walk over entries does. Imports nothing.
 
-include/linux/mm_types.h enum vm_fault_reason, v6.12. The bits combine; 0 is a minor fault that is done.
+include/linux/mm_types.h enum vm_fault_reason, v6.12. The bits combine; 0 is a minor fault that is
+done.
 """
 
 READ, WRITE, EXEC = 0, 1, 2  # kinds of touch, as traces store them

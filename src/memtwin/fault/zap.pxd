@@ -32,6 +32,7 @@ cdef int PTE_SWAP_SHIFT
 cdef int PTRS_PER_TABLE
 cdef long long PG_ANON
 cdef long long PG_DIRTY
+cdef long long PG_HEAD
 cdef long long PG_SWAPBACKED
 cdef long long PG_SWAPCACHE
 cdef int BATCH_PAGES

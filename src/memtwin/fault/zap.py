@@ -1,7 +1,7 @@
-"""Owns taking pages out of page tables: munmap, exit, MADV_DONTNEED. The way a touch's work is undone.
+"""Owns taking pages out of page tables, for munmap, exit and MADV_DONTNEED.
 
-Imports rmap, tables, lru, swap, page_cache, file_io.dirty. Has never heard of tasks. Frames leave in the order and in
-the batches in which the kernel's mmu_gather lets them go.
+Imports rmap, tables, lru, swap, page_cache, file_io.dirty. Has never heard of tasks. Frames leave
+in the order and in the batches in which the kernel's mmu_gather lets them go.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import cython
 
 from memtwin.address_space.mm import Mm
 from memtwin.address_space.page_table import PageTables
-from memtwin.address_space.rmap import HPAGE_PAGES, Rmap
+from memtwin.address_space.rmap import Rmap
 from memtwin.address_space.vm_flags import (
     MM_ANONPAGES,
     MM_FILEPAGES,
@@ -29,6 +29,7 @@ from memtwin.file_io.open_file import OpenFile
 from memtwin.hardware.clock import Clock
 from memtwin.hardware.cost import CostTable
 from memtwin.hardware.pte import (
+    HPAGE_PAGES,
     HUGE_ENTRY,
     PTE_ACCESSED,
     PTE_DIRTY,
@@ -40,13 +41,13 @@ from memtwin.hardware.pte import (
     PTE_SWAP_SHIFT,
     PTRS_PER_TABLE,
 )
-from memtwin.page.flags import PG_ANON, PG_DIRTY, PG_SWAPBACKED, PG_SWAPCACHE
+from memtwin.page.flags import PG_ANON, PG_DIRTY, PG_HEAD, PG_SWAPBACKED, PG_SWAPCACHE
 from memtwin.page.mem_map import MemMap
 from memtwin.reclaim.lru import Lru
 from memtwin.swap.swap import Swap
 
-# include/asm-generic/tlb.h, v6.1: 8 frames on the stack (MMU_GATHER_BUNDLE), then batches of one page
-# of pointers, at most 10000 frames (MAX_GATHER_BATCH_COUNT)
+# include/asm-generic/tlb.h, v6.1: 8 frames on the stack (MMU_GATHER_BUNDLE), then batches of one
+# page of pointers, at most 10000 frames (MAX_GATHER_BATCH_COUNT)
 BUNDLE_PAGES = 8
 BATCH_PAGES = 510
 GATHER_PAGES = BUNDLE_PAGES + 19 * BATCH_PAGES
@@ -89,7 +90,8 @@ class Zap:
     ) -> cython.longlong:
         """Empty the entries of [start_vpn, end_vpn) inside `vma`; how many pages they mapped.
 
-        Frames are gathered; call `finish` when the whole operation is done. unmap_page_range(), v6.1.
+        Frames are gathered; call `finish` when the whole operation is done. unmap_page_range(),
+        v6.1.
         """
         mm: Mm = vma.mm
         vpn: cython.longlong = start_vpn
@@ -190,7 +192,10 @@ class Zap:
 
     @cython.cfunc
     def free_swap_and_cache(self, entry: cython.longlong) -> cython.int:
-        """mm/swapfile.c free_swap_and_cache(), v6.1: the last user also drops an unused cached page."""
+        """mm/swapfile.c free_swap_and_cache(), v6.1.
+
+        The last user also drops an unused cached page.
+        """
         if self.swap.swap_free(entry) == 0:
             return 0
         pfn: cython.int = self.swap.lookup(entry)
@@ -204,6 +209,10 @@ class Zap:
     @cython.cfunc
     def gather(self, pfn: cython.int) -> cython.int:
         """The reference of an entry waits until the batch is let go."""
+        if self.mem.flags[pfn] & PG_HEAD and self.mem.refcount[pfn] > 1:
+            # one of many small mappings of a huge page: only the last waits
+            self.mem.refcount[pfn] -= 1
+            return 0
         self.gathered[self.nr_gathered] = pfn
         self.nr_gathered += 1
         if self.nr_gathered == GATHER_PAGES:
@@ -227,7 +236,7 @@ class Zap:
                 self.batch[i] = pfn
                 if self.mem.flags[pfn] & PG_SWAPCACHE and self.mem.mapcount[pfn] == 0:
                     self.swap.folio_free_swap(pfn)  # free_pages_and_swap_cache()
-            freed += self.lru.release_pages(self.batch, nr)
+            freed += self.lru.release_pages(self.batch, nr)  # type: ignore[arg-type]
             first += nr
         self.nr_gathered = 0
         return freed

@@ -1,7 +1,8 @@
 """Owns the bits of a page table entry of x86-64, and the twin's form of a swap entry.
 
-Imports nothing. Knows nothing of who writes entries. Bits: arch/x86/include/asm/pgtable_types.h, v6.12.
-An entry is a signed 64-bit number, so PTE_NX (bit 63) makes it negative: test bits, mask before shifting.
+Imports nothing. Knows nothing of who writes entries. Bits: arch/x86/include/asm/pgtable_types.h,
+v6.12. An entry is a signed 64-bit number, so PTE_NX (bit 63) makes it negative: test bits, mask
+before shifting.
 """
 
 PTE_PRESENT = 1 << 0
@@ -19,18 +20,20 @@ PTE_NX = -(1 << 63)
 PTE_PFN_SHIFT = 12
 PTE_PFN_MASK = (1 << 40) - 1  # after shifting
 
-# MODEL: a swap entry (never 0) is shifted left as a pfn is. PTE_PRESENT is clear; bit 1 marks the entry as
-# exclusive to its process (the kernel's _PAGE_SWP_EXCLUSIVE).
+# MODEL: a swap entry (never 0) is shifted left as a pfn is. PTE_PRESENT is clear; bit 1 marks the
+# entry as exclusive to its process (the kernel's _PAGE_SWP_EXCLUSIVE).
 PTE_SWAP_EXCLUSIVE = 1 << 1
 PTE_SWAP_SHIFT = 12
 PTE_SWAP_MASK = (1 << 50) - 1
 
 PTRS_PER_TABLE = 512
+HPAGE_PAGES = 512  # small pages that a PMD entry with PTE_PSE maps
 TABLE_SHIFT = 9  # index bits a level
 LEVEL_PTE, LEVEL_PMD, LEVEL_PUD, LEVEL_PGD = 0, 1, 2, 3
 NO_TABLE = -1  # a lookup met no table where it needed one
 HUGE_ENTRY = -2  # a lookup of a PTE met a 2 MiB entry
-TASK_SIZE_VPN = 0x7FFFFFFFF  # arch/x86/include/asm/page_64_types.h TASK_SIZE_MAX: one guard page below 2^47
+# arch/x86/include/asm/page_64_types.h TASK_SIZE_MAX: one guard page below 2^47
+TASK_SIZE_VPN = 0x7FFFFFFFF
 
 
 def make_pte(pfn: int, bits: int) -> int:

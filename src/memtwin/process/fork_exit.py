@@ -80,7 +80,10 @@ class ForkExit:
         return task
 
     def fork(self, parent: Task) -> Task | int:
-        """A child of `parent` with a copy of its address space; NEED_OOM or a negative errno without it."""
+        """A child of `parent` with a copy of its address space.
+
+        NEED_OOM or a negative errno without it.
+        """
         self.space.access.spend(self.cost.fork_ns)
         mm = self.new_mm(parent.space().memcg)
         if mm is None:

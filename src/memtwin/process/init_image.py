@@ -1,11 +1,12 @@
-"""Owns the process that the recorded machines run: a static program as PID 1, whose forks are the workers.
+"""Owns the process that recorded machines run: a static PID 1, whose forks are the workers.
 
-Imports the rest of process/, address_space, fault, page_cache. Has never heard of scripts. Which pages such a program
-touches when it forks, wakes up and does its first operation was read from smaps of 6.1 and 6.12 machines that run
-it: text and constants are faulted 16 pages at a time, so the windows matter, not the instructions.
+Imports the rest of process/, address_space, fault, page_cache. Has never heard of scripts. Which
+pages such a program touches when it forks, wakes up and does its first operation was read from
+smaps of 6.1 and 6.12 machines that run it: text and constants are faulted 16 pages at a time, so
+the windows matter, not the instructions.
 
-A booted machine's counters include this process already. So it is made of frames that boot took, and the machine
-sets its counters to the recorded ones afterwards: see `make`.
+A booted machine's counters include this process already. So it is made of frames that boot took,
+and the machine sets its counters to the recorded ones afterwards: see `make`.
 """
 
 from __future__ import annotations
@@ -108,7 +109,8 @@ WORKER_FIRST_OPERATION = (
     (0x445, EXEC), (0x455, EXEC), (0x485, READ), (0x495, READ), (VDSO, EXEC), (LINE_BUFFER, WRITE),
     (BSS + 4, WRITE), (RELRO, READ), (RELRO + 1, READ), (RELRO + 2, READ),
 )  # fmt: skip
-# A worker forks a worker and goes on; its next operation writes two pages that the child has copied by then:
+# A worker forks a worker and goes on; its next operation writes two pages that the child has
+# copied by then:
 PARENT_OF_FORK = ((TOP, WRITE), (BELOW_TOP, WRITE), (BSS, WRITE), (DATA, READ))
 PARENT_OPERATION = ((BSS + 3, WRITE), (HEAP, WRITE))
 FORK_WAKES = (
@@ -132,7 +134,10 @@ class Operation(Enum):
 
 
 class InitImage:
-    """PID 1 and its workers. `take_frame` hands out frames that boot took (refcount 1, no flags)."""
+    """PID 1 and its workers. `take_frame` hands out frames that boot took.
+
+    refcount 1, no flags.
+    """
 
     def __init__(
         self, syscalls: Syscalls, page_cache: PageCache, take_frame: Callable[[], int]
@@ -154,8 +159,9 @@ class InitImage:
         """PID 1 with its resident pages, unkillable.
 
         Everything is counted as it is made; set the machine's counters to the recorded ones after
-        `lru_add_drain_all`, and put its pages on no list twice: 16 anonymous pages and the 768 locked ones lie on LRU
-        lists, the file's pages (unevictable, of a memory file system) on none.
+        `lru_add_drain_all`, and put its pages on no list twice: 16 anonymous pages and the 768
+        locked ones lie on LRU lists, the file's pages (unevictable, of a memory file system) on
+        none.
         """
         mms, tables = self.space.mms, self.space.tables
         mm = mms.create()
@@ -282,10 +288,10 @@ class InitImage:
         return child
 
     def wake(self, task: Task) -> None:
-        """`task` gets the CPU for the first time: when PID 1 waits, or while it reads a checkpoint's files.
+        """`task` gets the CPU for the first time: when PID 1 waits, or reads a checkpoint's files.
 
-        A recorded vmstat that follows a fork at once does not have these faults yet; the same checkpoint's files of
-        the process do.
+        A recorded vmstat that follows a fork at once does not have these faults yet; the same
+        checkpoint's files of the process do.
         """
         self.run(task, self.to_wake.pop(task.pid, ()))
 

@@ -1,6 +1,7 @@
-"""Owns the frames of tasks' kernel stacks. Imports slowpath, table_alloc, vmstat. Has never heard of tasks' memory.
+"""Owns the frames of tasks' kernel stacks. Imports slowpath, table_alloc, vmstat.
 
-kernel/fork.c alloc_thread_stack_node(), v6.1: four pages by vmalloc, and two stacks of the dead kept per CPU.
+kernel/fork.c alloc_thread_stack_node(), v6.1: four pages by vmalloc, and two stacks of the dead
+kept per CPU.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ class KernelStacks:
                 return None
         for pfn in frames:
             self.mem.memcg[pfn] = memcg_id
-        # DIFFERS: counted on node 0 wherever the frames lie; bends nr_kernel_stack of the other nodes
+        # DIFFERS: counted on node 0 wherever the frames lie; bends nr_kernel_stack of the other
+        # nodes
         self.vmstat.node_stat[NR_KERNEL_STACK] += STACK_KIB
         return frames
 

@@ -1,4 +1,7 @@
-"""Owns madvise. Imports mmap, fault/page_walk, zap. Has never heard of reclaim's policy. mm/madvise.c, v6.1 and v6.12."""
+"""Owns madvise. Imports mmap, fault/page_walk, zap. Has never heard of reclaim's policy.
+
+mm/madvise.c, v6.1 and v6.12.
+"""
 
 from __future__ import annotations
 

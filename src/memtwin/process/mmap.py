@@ -1,14 +1,16 @@
-"""Owns the system calls that change which areas there are: mmap, munmap, brk, mprotect, mremap, mlock.
+"""Owns the system calls that change which areas there are: mmap, munmap, brk, mprotect, mlock.
 
-Imports address_space, fault, overcommit. Has never heard of files beyond the object that backs an area. Answers are
-addresses in bytes, 0, or a negative errno; NEED_OOM is fault's affair and comes back as -ENOMEM only when nothing
-could be killed. mm/mmap.c, v6.1; where 6.12 differs the line says so.
+Imports address_space, fault, overcommit. Has never heard of files beyond the object that backs an
+area. Answers are addresses in bytes, 0, or a negative errno; NEED_OOM is fault's affair and comes
+back as -ENOMEM only when nothing could be killed. mm/mmap.c, v6.1; where 6.12 differs the line
+says so.
 """
 
 from __future__ import annotations
 
 import errno
 
+from memtwin.address_space.layout import MMAP_MIN_VPN, TASK_UNMAPPED_BASE_VPN
 from memtwin.address_space.mm import Mm
 from memtwin.address_space.vm_flags import (
     VM_ACCESS,
@@ -28,17 +30,15 @@ from memtwin.address_space.vm_flags import (
     VMA_SHMEM,
 )
 from memtwin.address_space.vma import VMA
-from memtwin.address_space.vma_tree import MMAP_MIN_VPN, TASK_UNMAPPED_BASE_VPN
 from memtwin.fault.verdicts import WALK_MLOCK, WALK_MUNLOCK, WALK_PROTECT
 from memtwin.file_io.open_file import OpenFile
-from memtwin.hardware.pte import TASK_SIZE_VPN
+from memtwin.hardware.pte import HPAGE_PAGES, TASK_SIZE_VPN
 from memtwin.page.tunables import Tunables
 from memtwin.process.overcommit import OVERCOMMIT_NEVER, Overcommit
 from memtwin.process.space import Space
 from memtwin.process.task import Task
 from memtwin.units import bytes_to_pages, vaddr_to_vpn, vpn_to_vaddr
 
-HPAGE_PAGES = 512
 PROT_READ, PROT_WRITE, PROT_EXEC = VM_READ, VM_WRITE, VM_EXEC  # the same low bits, as in the kernel
 MAP_PRIVATE, MAP_SHARED = 1, 2
 MAP_FIXED, MAP_NORESERVE, MAP_GROWSDOWN, MAP_LOCKED = 4, 8, 16, 32
@@ -72,9 +72,13 @@ class Mapper:
         mm.hiwater_vm = max(mm.hiwater_vm, mm.total_vm)
 
     def unmapped_area(self, mm: Mm, pages: int, kind: int) -> int:
-        """First vpn of a free range for a new area, or -1 (arch_get_unmapped_area_topdown(), v6.1)."""
+        """First vpn of a free range for a new area, or -1.
+
+        arch_get_unmapped_area_topdown(), v6.1.
+        """
         tree = self.space.areas.tree(mm)
-        # mm/mmap.c __get_unmapped_area(), v6.12: anonymous areas of whole huge pages lie on their borders
+        # mm/mmap.c __get_unmapped_area(), v6.12: anonymous areas of whole huge pages lie on their
+        # borders
         if self.tunables.kernel >= 607 and kind == VMA_ANON and pages % HPAGE_PAGES == 0:
             wide = int(tree.free_gap_below(pages + HPAGE_PAGES, mm.mmap_base_vpn))
             if wide >= 0:
@@ -110,7 +114,9 @@ class Mapper:
             mm.locked_vm += pages
         return vpn_to_vaddr(start_vpn)
 
-    def anonymous(self, task: Task, size_bytes: int, prot: int, flags: int, at_bytes: int = 0) -> int:
+    def anonymous(
+        self, task: Task, size_bytes: int, prot: int, flags: int, at_bytes: int = 0
+    ) -> int:
         """mmap(MAP_PRIVATE | MAP_ANONYMOUS): the address or a negative errno."""
         return self._new(task, VMA_ANON, size_bytes, prot, flags | MAP_PRIVATE, at_bytes)
 
@@ -132,7 +138,9 @@ class Mapper:
         if pages > TASK_SIZE_VPN:
             return -errno.ENOMEM
         vpn = vaddr_to_vpn(at_bytes)
-        hint_free = vpn >= MMAP_MIN_VPN and not self.space.areas.tree(mm).overlapping(vpn, vpn + pages)
+        hint_free = vpn >= MMAP_MIN_VPN and not self.space.areas.tree(mm).overlapping(
+            vpn, vpn + pages
+        )
         if not flags & MAP_FIXED and not hint_free:
             vpn = self.unmapped_area(mm, pages, kind)
             if vpn < 0:
@@ -169,9 +177,10 @@ class Mapper:
     def shared(
         self, task: Task, size_bytes: int, prot: int, flags: int = MAP_SHARED, at_bytes: int = 0
     ) -> int:
-        """mmap(MAP_SHARED | MAP_ANONYMOUS): a shmem object of its own; the address or a negative errno.
+        """mmap(MAP_SHARED | MAP_ANONYMOUS): a shmem object of its own; the address or -errno.
 
-        mm/shmem.c shmem_zero_setup() and shmem_acct_size(), v6.1: the object promises its whole size.
+        mm/shmem.c shmem_zero_setup() and shmem_acct_size(), v6.1: the object promises its whole
+        size.
         """
         pages = bytes_to_pages(size_bytes)
         if not self.overcommit.enough(task.space(), pages, task.cap_sys_admin):
@@ -289,7 +298,7 @@ class Mapper:
         return 0
 
     def set_lock(self, task: Task, at_bytes: int, size_bytes: int, lock: int) -> int:
-        """mlock() when `lock` is VM_LOCKED, munlock() when it is 0; the caller then populates the range.
+        """mlock() when `lock` is VM_LOCKED, munlock() when it is 0; the caller then populates.
 
         mm/mlock.c apply_vma_lock_flags() and mlock_fixup(), v6.1.
         """

@@ -34,7 +34,10 @@ class Mremap:
         flags: int = MREMAP_MAYMOVE,
         to_bytes: int = ANYWHERE,
     ) -> int:
-        """The area's address afterwards, NEED_OOM, or a negative errno; `to_bytes` is MREMAP_FIXED's."""
+        """The area's address afterwards, NEED_OOM, or a negative errno.
+
+        `to_bytes` is MREMAP_FIXED's.
+        """
         mm, start_vpn = task.space(), vaddr_to_vpn(at_bytes)
         old_pages, new_pages = bytes_to_pages(old_bytes), bytes_to_pages(new_bytes)
         if at_bytes % 4096 or new_pages == 0 or old_pages == 0 or to_bytes % 4096:
@@ -91,13 +94,11 @@ class Mremap:
         if vma.vm_flags & VM_LOCKED:
             mm.locked_vm += pages
 
-    def _move(
-        self, vma: VMA, start_vpn: int, old_pages: int, new_pages: int, new_vpn: int
-    ) -> int:
+    def _move(self, vma: VMA, start_vpn: int, old_pages: int, new_pages: int, new_vpn: int) -> int:
         """move_vma(): a copy of the area elsewhere takes the entries, the old one goes empty."""
         mm, areas = vma.mm, self.space.areas
-        # DIFFERS: every table of the new place is installed at once, the kernel's only where entries lie;
-        # bends VmPTE of moved sparse areas
+        # DIFFERS: every table of the new place is installed at once, the kernel's only where
+        # entries lie; bends VmPTE of moved sparse areas
         for vpn in range(new_vpn, new_vpn + old_pages, 512):
             if self.space.table_alloc.ensure(mm, vpn, 0) < 0:
                 return NEED_OOM

@@ -1,7 +1,7 @@
 """Owns the end of the road: who is killed when there is no memory, and what the log says of it.
 
-Imports task, overcommit, memcg.table, address_space.mm. Has never heard of allocation: it is called when one answered
-NEED_OOM. mm/oom_kill.c, v6.1 and v6.12.
+Imports task, overcommit, memcg.table, address_space.mm. Has never heard of allocation: it is
+called when one answered NEED_OOM. mm/oom_kill.c, v6.1 and v6.12.
 """
 
 from __future__ import annotations
@@ -106,14 +106,18 @@ class OomKiller:
         return chosen
 
     def out_of_memory(self, current: Task, group: int) -> bool:
-        """Kill somebody for `current`, in memcg `group` or on THE_MACHINE; whether memory can be had.
+        """Kill somebody for `current`, in memcg `group` or on THE_MACHINE; whether that helps it.
 
         When `current` itself died the answer is False: its touch will never be made.
         """
         total = self.total_pages() if group == THE_MACHINE else self.group_pages(group)
         if group != THE_MACHINE:
             self._group_event(group, MEMCG_OOM)
-        if group == THE_MACHINE and self.tunables.oom_kill_allocating_task and not current.unkillable:
+        if (
+            group == THE_MACHINE
+            and self.tunables.oom_kill_allocating_task
+            and not current.unkillable
+        ):
             victim: Task | None = current
         else:
             victim = self.select(group, total)
@@ -155,7 +159,8 @@ class OomKiller:
         )
 
     def _kill(self, victim: Task, group: int) -> None:
-        """__oom_kill_process(): count, log, kill; a memory.oom.group is killed as one by v2 only."""
+        """__oom_kill_process(): count, log, kill."""
+        # DIFFERS: memory.oom.group is not honoured; bends who dies in groups that set it
         mm = victim.space()
         where = "global_oom" if group == THE_MACHINE else f"oom_memcg={self._path(group)}"
         bound = "CONSTRAINT_NONE" if group == THE_MACHINE else "CONSTRAINT_MEMCG"
@@ -176,7 +181,8 @@ class OomKiller:
             f"pgtables:{mm.pgtables_bytes >> 10}kB oom_score_adj:{victim.oom_score_adj}"
         )
         victim.oom_victim = 1
-        # MODEL: the victim runs next and exits at once; the kernel's reaper would free the same pages
+        # MODEL: the victim runs next and exits at once; the kernel's reaper would free the same
+        # pages
         self.end(victim, SIGKILL)
 
     def _group_event(self, group: int, event: int) -> None:

@@ -1,6 +1,7 @@
 """Owns the promise of memory: how much is committed, and whether more may be.
 
-Imports mm, tunables, zone, swap. Has never heard of areas. mm/util.c __vm_enough_memory(), v6.1 and v6.12.
+Imports mm, tunables, zone, swap. Has never heard of areas. mm/util.c __vm_enough_memory(), v6.1
+and v6.12.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Owns the tools that change an address space, gathered so that system calls name one thing.
 
-Imports address_space and fault. Has never heard of tasks or errno. `machine` builds it once at boot.
+Imports address_space and fault. Has never heard of tasks or errno. `machine` builds it once at
+boot.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from memtwin.address_space.anon_vma import AnonVmas
+from memtwin.address_space.mapped_files import MappedFiles
 from memtwin.address_space.mm import Mms
 from memtwin.address_space.page_table import PageTables
-from memtwin.address_space.rmap import MappedFiles, Rmap
+from memtwin.address_space.rmap import Rmap
 from memtwin.address_space.vma import VMA
 from memtwin.address_space.vma_merge import Areas
 from memtwin.errors import UserError

@@ -1,7 +1,8 @@
-"""Owns the border: what a program may ask of its kernel, with errno as the answer, and what an OOM does to it.
+"""Owns the border: what a program may ask of its kernel, errno as the answer, and its OOM.
 
-Imports the rest of process/ and fault/access. What workload/ calls is here. Addresses and sizes are bytes, negative
-answers are errno. A fault that finds no memory calls the OOM killer and is made again while its task lives.
+Imports the rest of process/ and fault/access. What workload/ calls is here. Addresses and sizes
+are bytes, negative answers are errno. A fault that finds no memory calls the OOM killer and is
+made again while its task lives.
 """
 
 from __future__ import annotations
@@ -223,7 +224,10 @@ class Syscalls:
     # touching
 
     def touch(self, task: Task, address: int, kind: int) -> int:
-        """Touch one byte: 0 or VM_FAULT_MAJOR; after an error the task is dead and the error is returned."""
+        """Touch one byte: 0 or VM_FAULT_MAJOR.
+
+        After an error the task is dead and the error is returned.
+        """
         while True:
             verdict = int(self.access.touch(task.space(), vaddr_to_vpn(address), kind))
             if not self.access.verdict or not self.answer(task, verdict):
@@ -237,7 +241,8 @@ class Syscalls:
             if task.alive and self.oom.panicked:
                 raise UserError(f"the simulated kernel panicked: {self.oom.panicked}")
             if task.alive and self.slowpath.oom_memcg_id >= 0:
-                # mm/memcontrol.c mem_cgroup_oom(), v6.1: nobody to kill, the fault would be made for ever
+                # mm/memcontrol.c mem_cgroup_oom(), v6.1: nobody to kill, the fault would be made
+                # for ever
                 raise UserError(
                     f"memcg {self.slowpath.oom_memcg_id} is over its limit and has no task to kill"
                 )

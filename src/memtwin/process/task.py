@@ -1,4 +1,4 @@
-"""Owns tasks: identity, address space, limits, how they ended. Imports mm, errors. Has never heard of system calls.
+"""Owns tasks: identity, address space, limits, how they ended. Imports mm, errors.
 
 A task's life: fork -> alive -> exit or killed (exit_code, exit_signal) -> reaped.
 MODEL: one task is one process; its threads share the row, as the trace's recorder joins them.
@@ -61,7 +61,15 @@ class Task:
 
     def columns(self) -> list[tuple[str, object]]:
         """(name, value) of all state, for digests."""
-        names: tuple[str, ...] = ("pid", "ppid", "comm", "memcg_id", "oom_score_adj", "alive", "exit_code")
+        names: tuple[str, ...] = (
+            "pid",
+            "ppid",
+            "comm",
+            "memcg_id",
+            "oom_score_adj",
+            "alive",
+            "exit_code",
+        )
         names += ("exit_signal", "cpu", "kstack", "min_flt", "maj_flt")
         return [(name, getattr(self, name)) for name in names]
 
