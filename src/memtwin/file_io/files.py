@@ -76,6 +76,12 @@ class Files:
         if pages:
             inode.block_base = self.ext4.declare_blocks(inode, pages)
 
+    def declare_directory(self, path: str) -> None:
+        """A directory that is on disk already (those on the way are made)."""
+        directory = self.cache.inodes[2]
+        for name in filter(None, path.split("/")):
+            directory = self._declare_name(directory, name, DIRECTORY)
+
     def _declare_name(self, directory: Inode, name: str, kind: int) -> Inode:
         if name in directory.children:
             return self.cache.inodes[directory.children[name]]
@@ -247,7 +253,7 @@ class Files:
             if inode is None:
                 return ENOENT
             self.cache.dput(inode)
-            self.filemap.clock.spend(self.filemap.cost.syscall_ns)
+            self.ext4.metadata.border.spend(self.filemap.cost.syscall_ns)
             self.flusher.run_if_due()
         return 0
 
@@ -287,7 +293,7 @@ class Files:
         mapping = self.ext4.metadata.mapping
         self.invalidate.invalidate_mapping_pages(mapping, 0, mapping.nr_slots)
         self.objects.settle()
-        self.filemap.vmstat.count(DROP_PAGECACHE, 1)
+        self.ext4.metadata.border.count(DROP_PAGECACHE, 1)
 
     def drop_pages_of(self, inode: Inode) -> int:
         """invalidate_mapping_pages() of a whole inode, which may then join the inode LRU: pages

@@ -250,6 +250,8 @@ class Kernel:
             config.block.read_ahead_kib // 4,
         )
         self.files = self.file_rooms.files
+        for directory in config.directories:
+            self.files.declare_directory(directory)
         for file in config.files:
             self.files.declare(file.path, file.size_bytes)
         for shrinker in all_shrinkers(self.files, self.tunables, self.zones):

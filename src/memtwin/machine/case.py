@@ -62,6 +62,7 @@ def config_from_case(case: Mapping[str, Any]) -> MachineConfig:
         swap=_swap(recipe.get("swap") or {}, texts),
         block=block,
         files=_files(recipe.get("disk") or {}),
+        directories=(_FILES_ROOT,) if recipe.get("disk") else (),
         start_texts=dict(texts),
         setup_texts=dict(setup),
         start_time_ns=int(start.get("time_ns", 0)),

@@ -101,6 +101,7 @@ class MachineConfig(msgspec.Struct, frozen=True, kw_only=True):
     swap: tuple[SwapConfig, ...] = ()
     block: BlockConfig
     files: tuple[FileConfig, ...] = ()
+    directories: tuple[str, ...] = ()  # that exist before the workload starts, beside the files'
     costs: dict[str, int] = {}  # only what differs from hardware/cost.py COSTS
     cost_sources: dict[str, str] = {}
     limit: LimitConfig | None = None

@@ -13,6 +13,8 @@ Imports boot, scheduler, timers, process and observe. Knows nothing of scripts, 
 
 from __future__ import annotations
 
+from collections import deque
+
 from memtwin import __version__
 from memtwin.errors import UserError
 from memtwin.machine.boot import Kernel
@@ -54,6 +56,7 @@ class Machine:
         self.cgroups = Cgroups(kernel)
         self.init_image: InitImage | None = None
         self.init: Task | None = None
+        self._waiting: dict[str, deque[Job]] = {}  # jobs that a process has still to begin
         self.texts = twin_texts(self.kernel)
         if config.limit is not None:
             self.cgroups.create_limit(config.limit)
@@ -142,8 +145,17 @@ class Machine:
         self.settle()
 
     def start(self, process: Process, job: Job) -> None:
-        """Let `job` of `process` run in the background."""
-        self.scheduler.add(str(process.pid), job)
+        """Let `job` of `process` run in the background, after those it has already."""
+        key = str(process.pid)
+        waiting = self._waiting.setdefault(key, deque())
+        waiting.append(job)
+        if not self.scheduler.busy(key):
+            self.scheduler.add(key, self._in_turn(waiting))
+
+    @staticmethod
+    def _in_turn(waiting: deque[Job]) -> Job:
+        while waiting:
+            yield from waiting.popleft()
 
     def join(self, process: Process) -> None:
         """Wait until `process` has no job left."""

@@ -8,7 +8,7 @@ cdef class VmStat:
     cdef int _node_items
     cdef void mod_zone(self, int zone_id, int item, long long delta) noexcept
     cdef void mod_node(self, int node, int item, long long delta) noexcept
-    cdef void count(self, int event, long long delta) noexcept
+    cpdef void count(self, int event, long long delta) noexcept
     cpdef long long zone_page_state(self, int zone_id, int item)
     cpdef long long node_page_state(self, int node, int item)
     cpdef long long global_zone_page_state(self, int item)

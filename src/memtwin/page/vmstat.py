@@ -63,7 +63,7 @@ class VmStat:
         """Add `delta` to a node counter."""
         self.node_stat[node * self._node_items + item] += delta
 
-    @cython.cfunc
+    @cython.ccall
     @cython.exceptval(check=False)
     def count(self, event: cython.int, delta: cython.longlong) -> cython.void:
         """Count an event `delta` times."""
