@@ -71,7 +71,7 @@ class Reclaim:
 def assemble(below: Below) -> Reclaim:
     """Build reclaim on the lower rooms and connect `below.slowpath` to it."""
     lru, page_alloc = below.lru, below.lru.page_alloc
-    walk = MglruWalk(lru, below.rmap, below.tables, below.mms)
+    walk = MglruWalk(lru, below.rmap, below.tables, below.mms, below.clock)
     folio_reclaim = FolioReclaim(
         lru, below.rmap, below.page_cache, below.buffer_heads, below.swap, below.swap_io,
         below.folio_io, below.workingset, walk, below.clock, below.cost,

@@ -287,18 +287,23 @@ class Lruvecs:
             return
         per_lruvec = 8 * self.nr_zone_types
         for lruvec in range(self.nr_set_up):
-            total = 0
-            for row in range(lruvec * per_lruvec, (lruvec + 1) * per_lruvec):
-                pages = self.mem.walk(self.gen.gen_head[row]) if self.gen.gen_head[row] else []
-                length = sum(1 << self.mem.order[pfn] for pfn in pages)
-                total += length
-                if length != self.gen.gen_pages[row]:
+            counted = [0] * per_lruvec
+            base = lruvec * per_lruvec
+            for row in range(per_lruvec):
+                head = self.gen.gen_head[base + row]
+                for pfn in self.mem.walk(head) if head else []:
+                    # promoted pages keep their place on an older list until eviction sorts them
+                    gen_type = row // self.nr_zone_types % 2
+                    at = self.gen.at(0, self.gen.gen_of(pfn), gen_type, row % self.nr_zone_types)
+                    counted[at] += 1 << self.mem.order[pfn]
+            for row in range(per_lruvec):
+                if counted[row] != self.gen.gen_pages[base + row]:
                     raise InternalError(
-                        f"lruvec.verify: generation row {row} counts {self.gen.gen_pages[row]}, "
-                        f"its list holds {length}"
+                        f"lruvec.verify: generation row {base + row} counts "
+                        f"{self.gen.gen_pages[base + row]}, {counted[row]} pages say so"
                     )
             size = sum(int(self.lru_size[lruvec * NR_LRU_LISTS + lru]) for lru in range(4))
-            if total != size:
+            if sum(counted) != size:
                 raise InternalError(
-                    f"lruvec.verify: lruvec {lruvec}: size {size}, generations hold {total}"
+                    f"lruvec.verify: lruvec {lruvec}: size {size}, generations hold {sum(counted)}"
                 )

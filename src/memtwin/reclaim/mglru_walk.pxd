@@ -3,6 +3,7 @@ from memtwin.address_space.page_table cimport PageTables
 from memtwin.address_space.rmap cimport Rmap
 from memtwin.address_space.vma cimport VMA
 from memtwin.address_space.vma_tree cimport VmaTree
+from memtwin.hardware.clock cimport Clock
 from memtwin.page.mem_map cimport MemMap
 from memtwin.reclaim.lru cimport Lru
 from memtwin.reclaim.lru_gen cimport LruGen
@@ -27,6 +28,7 @@ cdef int PTE_PFN_SHIFT
 cdef long long PTE_PRESENT
 cdef long long PTE_SPECIAL
 cdef int TABLE_SHIFT
+cdef long long THROTTLE_JIFFY_NS
 cdef int VMA_ANON
 cdef int VMA_PFNMAP
 cdef int VMA_SHMEM
@@ -45,14 +47,21 @@ cdef class MglruWalk:
     cdef public Rmap rmap
     cdef public PageTables tables
     cdef public Mms mms
+    cdef public Clock clock
     cdef public int has_walk
     cdef public dict filters
+    cdef public dict walked_ns
+    cdef public set keep
+    cdef public long long table
+    cdef public int total
+    cdef public int young
     cdef public long long nr_walked
     cdef void update_gen(self, int pfn, int lruvec, int new_gen)
     cdef void move_counts(self, int pfn, int lruvec, int old_gen, int new_gen) noexcept
     cdef int young_frame(self, long long at, int memcg, int can_swap) noexcept
     cdef void walk_mms(self, int lruvec, long long seq, int can_swap)
-    cdef void walk_mm(self, Mm mm, int lruvec, int memcg, int node, long long seq, int can_swap)
+    cdef void walk_mm(self, Mm mm, int lruvec, int memcg, int node, long long seq, int can_swap, int force)
+    cdef void judge_table(self)
     cdef int walk_entries(self, long long at, int nr, int lruvec, int memcg, int node, int new_gen, int can_swap)
     cdef int skip_vma(self, VMA vma, int can_swap) noexcept
     cdef int folio_referenced(self, int pfn, int memcg)

@@ -27,6 +27,7 @@ from memtwin.address_space.vm_flags import (
 )
 from memtwin.address_space.vma import VMA
 from memtwin.address_space.vma_tree import VmaTree
+from memtwin.hardware.clock import Clock
 from memtwin.hardware.pte import (
     HUGE_ENTRY,
     PTE_ACCESSED,
@@ -48,7 +49,12 @@ from memtwin.page.flags import (
     PG_SWAPCACHE,
     PG_WORKINGSET,
 )
-from memtwin.reclaim.constants import MAX_NR_GENS, MIN_LRU_BATCH, YOUNG_FACTOR
+from memtwin.reclaim.constants import (
+    MAX_NR_GENS,
+    MIN_LRU_BATCH,
+    THROTTLE_JIFFY_NS,
+    YOUNG_FACTOR,
+)
 from memtwin.reclaim.lru import Lru
 
 
@@ -57,7 +63,9 @@ from memtwin.reclaim.lru import Lru
 class MglruWalk:
     """Promotes pages whose page table entries were used."""
 
-    def __init__(self, lru: Lru, rmap: Rmap, tables: PageTables, mms: Mms) -> None:
+    def __init__(
+        self, lru: Lru, rmap: Rmap, tables: PageTables, mms: Mms, clock: Clock
+    ) -> None:
         self.lru = lru
         self.mem = lru.mem
         self.lruvecs = lru.lruvecs
@@ -65,10 +73,16 @@ class MglruWalk:
         self.rmap = rmap
         self.tables = tables
         self.mms = mms
+        self.clock = clock
         # 1 while the running reclaim has a struct lru_gen_mm_walk: promote at once, not by batches
         self.has_walk = 0
         # tables worth walking, by (lruvec, sequence number's parity); missing: never made, walk all
         self.filters: dict[tuple[int, int], set[int]] = {}
+        self.walked_ns: dict[tuple[int, int], int] = {}  # when (lruvec, mm id) was walked last
+        self.keep: set[int] = set()  # tables that the walk at hand found worth walking again
+        self.table = -1  # the table it is in, entries looked at there and used ones among them
+        self.total = 0
+        self.young = 0
         self.nr_walked = 0  # entries looked at so far, for figures and costs
 
     @cython.cfunc
@@ -134,31 +148,39 @@ class MglruWalk:
         """Walk the page tables of every mm of the group (try_to_inc_max_seq's iteration)."""
         memcg: cython.int = lruvec // self.lruvecs.nr_nodes
         node: cython.int = lruvec % self.lruvecs.nr_nodes
+        now_ns: cython.longlong = self.clock.now_ns
         first: cython.int = 1
+        force: cython.int = 0
         i: cython.int
         for i in range(len(self.mms.all)):
             mm: Mm = self.mms.all[i]
             if mm is None or mm.memcg != memcg or mm.users <= 0:
                 continue
+            walked_ns = self.walked_ns.get((lruvec, mm.id))
+            if walked_ns is None:
+                force = 1  # added after the last iteration
+            elif not force and now_ns - walked_ns < THROTTLE_JIFFY_NS:
+                # MODEL: get_next_mm() skips an mm that was not switched to since it was walked; on a
+                # live system some switch happens every jiffy
+                continue
+            self.walked_ns[(lruvec, mm.id)] = now_ns
             if first:
                 self.filters[(lruvec, (seq + 1) & 1)] = set()
                 first = 0
-            self.walk_mm(mm, lruvec, memcg, node, seq, can_swap)
+            self.walk_mm(mm, lruvec, memcg, node, seq, can_swap, force)
         self.has_walk = 1
 
     @cython.cfunc
     def walk_mm(
         self, mm: Mm, lruvec: cython.int, memcg: cython.int, node: cython.int,
-        seq: cython.longlong, can_swap: cython.int,
+        seq: cython.longlong, can_swap: cython.int, force: cython.int,
     ) -> cython.void:  # fmt: skip
         """Walk one address space, table by table."""
-        worth = self.filters.get((lruvec, seq & 1))
-        keep = self.filters[(lruvec, (seq + 1) & 1)]
+        worth = None if force else self.filters.get((lruvec, seq & 1))
+        self.keep = self.filters[(lruvec, (seq + 1) & 1)]
+        self.table = -1
         tree: VmaTree = mm.tree
         new_gen: cython.int = self.gen.max_seq[lruvec] % MAX_NR_GENS
-        table: cython.longlong = -1
-        total: cython.int = 0
-        young: cython.int = 0
         pfn: cython.int
         i: cython.int
         for i in range(tree.nr):
@@ -177,19 +199,23 @@ class MglruWalk:
                     if pfn >= 0 and self.lruvecs.node_of(pfn) == node:
                         self.update_gen(pfn, lruvec, new_gen)
                 elif at >= 0 and (worth is None or at >> TABLE_SHIFT in worth):
-                    if at >> TABLE_SHIFT != table:
-                        if table >= 0 and young * YOUNG_FACTOR >= total:
-                            keep.add(table)
-                        table = at >> TABLE_SHIFT
-                        total = 0
-                        young = 0
-                    total += cython.cast(cython.int, stop - vpn)
-                    young += self.walk_entries(
+                    if at >> TABLE_SHIFT != self.table:
+                        self.judge_table()
+                        self.table = at >> TABLE_SHIFT
+                    self.total += cython.cast(cython.int, stop - vpn)
+                    self.young += self.walk_entries(
                         at, cython.cast(cython.int, stop - vpn), lruvec, memcg, node, new_gen, can_swap
                     )
                 vpn = stop
-        if table >= 0 and young * YOUNG_FACTOR >= total:
-            keep.add(table)
+        self.judge_table()
+
+    @cython.cfunc
+    def judge_table(self) -> cython.void:
+        """The walk leaves a table: remember it for the next one if it was worth it."""
+        if self.table >= 0 and self.young * YOUNG_FACTOR >= self.total:
+            self.keep.add(self.table)
+        self.total = 0
+        self.young = 0
 
     @cython.cfunc
     def walk_entries(
