@@ -186,7 +186,7 @@ class Kernel:
 
     def _boot_reclaim(self) -> None:
         """What frees pages, and who asks it to."""
-        walk = MglruWalk(self.lru, self.rmap, self.tables, self.mms)
+        walk = MglruWalk(self.lru, self.rmap, self.tables, self.mms, self.clock)
         self.folio_reclaim = FolioReclaim(
             self.lru,
             self.rmap,

@@ -62,6 +62,7 @@ def config_from_case(case: Mapping[str, Any]) -> MachineConfig:
         swap=_swap(recipe.get("swap") or {}, texts),
         block=block,
         files=_files(recipe.get("disk") or {}),
+        content="word",  # the recorded program's touch writes one word a page; `fill` says otherwise
         directories=(_FILES_ROOT,) if recipe.get("disk") else (),
         start_texts=dict(texts),
         setup_texts=dict(setup),
