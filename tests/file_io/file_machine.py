@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from memtwin.address_space.anon_vma import AnonVmas
+from memtwin.address_space.mapped_files import MappedFiles
 from memtwin.address_space.page_table import PageTables
-from memtwin.address_space.rmap import MappedFiles, Rmap
+from memtwin.address_space.rmap import Rmap
 from memtwin.file_io.mount import FileRooms
 from memtwin.hardware.block_device import BlockDevice
 from memtwin.hardware.clock import Clock

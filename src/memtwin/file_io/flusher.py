@@ -92,7 +92,7 @@ class Flusher:
                 stop for stop in (self.next_ns(), int(self.folio_io.next_end_ns())) if stop >= 0
             ]
             stop_ns = max(min([time_ns, *stops]), self.clock.now_ns)
-            waited_ns += int(self.clock.wait_until(stop_ns, why))
+            waited_ns += int(self.metadata.border.wait_until(stop_ns, why))
             self.folio_io.run_completions(self.clock.now_ns)
             self.run_if_due()
         return waited_ns

@@ -108,7 +108,7 @@ class Journal:
         self._drop_empty()
         if who == IN_BACKGROUND:
             return 0
-        waited_ns = int(self.clock.wait_until(end_ns, STALL_DIRTY))
+        waited_ns = int(self.metadata.border.wait_until(end_ns, STALL_DIRTY))
         self.folio_io.run_completions(self.clock.now_ns)
         return waited_ns
 
@@ -135,7 +135,7 @@ class Journal:
         nr_pages = -(-kib // 4)
         block = self.metadata.place(self.first_block + self.head)[0]
         end_ns = self.folio_io.submit_raw(self.device, IO_WRITE, block, nr_pages)
-        self.folio_io.vmstat.count(PGPGOUT, kib - 4 * nr_pages)
+        self.metadata.border.count(PGPGOUT, kib - 4 * nr_pages)
         self.head = (self.head + nr_blocks) % max(self.nr_blocks, 1)
         return int(end_ns)
 

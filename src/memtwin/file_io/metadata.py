@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from memtwin.errors import require
+from memtwin.file_io.border import Border
 from memtwin.file_io.cache_pages import CachePages
 from memtwin.file_io.dirty import Dirty
 from memtwin.file_io.geometry import Ext4Geometry
@@ -58,6 +59,7 @@ class Metadata:
         self.objects = objects
         self.dirty = dirty
         self.folio_io = folio_io
+        self.border = Border(folio_io)
         self.device = device
         size_bytes = geometry.nr_blocks * geometry.block_bytes
         self.mapping_id = int(self.page_cache.new_mapping(0, BLOCK_DEVICE, size_bytes))
@@ -109,7 +111,7 @@ class Metadata:
         return pfn
 
     def _count(self, event: int) -> None:
-        self.folio_io.vmstat.count(event, self.block_kib)
+        self.border.count(event, self.block_kib)
 
     def _read(self, block: int, pfn: int) -> None:
         """Wait for one block.
@@ -122,13 +124,13 @@ class Metadata:
         """
         if self.reader == THREAD_WAITS:
             self.folio_io.submit_raw(self.device, IO_READ, self.place(block)[0], 1)
-            self.folio_io.vmstat.count(PGPGIN, self.block_kib - 4)
+            self.border.count(PGPGIN, self.block_kib - 4)
             return
         flags = self.mem.flags[pfn]
         self.mem.flags[pfn] = (flags & ~PG_UPTODATE) | PG_LOCKED
         self.mem.refcount[pfn] += 1
         self.folio_io.submit_read(self.device, pfn, self.place(block)[0])
-        self.folio_io.vmstat.count(PGPGIN, self.block_kib - 4)
+        self.border.count(PGPGIN, self.block_kib - 4)
         self.folio_io.unplug()
         self.folio_io.wait_on_folio(pfn, STALL_FILE_READ)
         self.mem.refcount[pfn] -= 1
@@ -205,9 +207,8 @@ class Metadata:
         for within in range(self.geometry.blocks_per_page):
             self.buffer_heads.clear_bit(pfn, DIRTY, within)
         self.dirty.clear_dirty(self.mapping, pfn)
-        self.folio_io.start_writeback(pfn)
-        self.folio_io.submit_write(self.device, pfn, index)
-        self.folio_io.vmstat.count(PGPGOUT, nr_blocks * self.block_kib - 4)
+        self.border.write_page(self.device, pfn, index)
+        self.border.count(PGPGOUT, nr_blocks * self.block_kib - 4)
 
     def columns(self) -> list[tuple[str, object]]:
         """(name, value) of all state, for digests."""

@@ -7,6 +7,7 @@ asks for counts and says how many to scan.
 
 from __future__ import annotations
 
+from memtwin.file_io.border import Border
 from memtwin.file_io.ext4 import Ext4
 from memtwin.file_io.files import Files
 from memtwin.file_io.inode import Inode, InodeCache
@@ -14,7 +15,6 @@ from memtwin.file_io.journal import Journal
 from memtwin.file_io.objects import Objects
 from memtwin.page.gfp import GFP_FS
 from memtwin.page.tunables import Tunables
-from memtwin.page.vmstat import VmStat
 from memtwin.page.vmstat_items import WORKINGSET_NODERECLAIM
 from memtwin.page.zone import Zones
 from memtwin.page_cache.page_cache import PageCache
@@ -190,12 +190,12 @@ class ShadowNodeShrinker(ObjectShrinker):
     v6.12."""
 
     def __init__(
-        self, page_cache: PageCache, objects: Objects, zones: Zones, vmstat: VmStat
+        self, page_cache: PageCache, objects: Objects, zones: Zones, border: Border
     ) -> None:
         super().__init__("mm-shadow", objects, 0, 0)
         self.page_cache = page_cache
         self.zones = zones
-        self.vmstat = vmstat
+        self.border = border
 
     def count(self) -> int:
         """Nodes beyond an eighth of a node a page of memory.
@@ -211,15 +211,15 @@ class ShadowNodeShrinker(ObjectShrinker):
         freed = 0
         while freed < nr_to_scan and self.page_cache.reclaim_shadow_node():
             freed += 1
-        self.vmstat.mod_node(0, WORKINGSET_NODERECLAIM, freed)
+        self.border.mod_node(0, WORKINGSET_NODERECLAIM, freed)
         return freed
 
 
 def all_shrinkers(files: Files, tunables: Tunables, zones: Zones) -> list[Shrinker]:
     """The shrinkers of one file system and of the page cache, in the order to register them."""
-    filemap = files.filemap
+    filemap, border = files.filemap, files.ext4.metadata.border
     return [
-        ShadowNodeShrinker(filemap.page_cache, files.objects, zones, filemap.vmstat),
+        ShadowNodeShrinker(filemap.page_cache, files.objects, zones, border),
         SuperBlockShrinker(files, tunables),
         JournalShrinker(files.ext4.journal),
         ExtentStatusShrinker(files.cache),
