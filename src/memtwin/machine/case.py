@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from memtwin.errors import UserError
-from memtwin.machine.config_reader import DEFAULT_BLOCK, config_from_table
+from memtwin.machine.config_reader import config_from_table
 from memtwin.machine.description import (
     THP_MODES,
     BlockConfig,
@@ -27,6 +27,30 @@ from memtwin.observe.zoneinfo import parse_zoneinfo
 from memtwin.page.tunables import SYSCTLS
 from memtwin.units import MIB, PAGE_SHIFT, parse_size
 
+# measured: benchmarks/recorded_guest.md
+GUEST_COSTS = {
+    "touch_ns": 400,
+    "minor_fault_ns": 14_700,
+    "clear_page_ns": 15_000,
+    "copy_page_ns": 15_000,
+    "major_fault_ns": 20_000,
+    "fault_around_page_ns": 1_000,
+    "syscall_ns": 5_000,
+    "read_page_ns": 5_000,
+    "write_page_ns": 15_000,
+    "scan_page_ns": 5_000,
+    "rmap_walk_ns": 3_000,
+    "swap_slot_ns": 3_000,
+    "zram_compress_ns": 60_000,
+    "zram_decompress_ns": 30_000,
+    "context_switch_ns": 50_000,
+    "fork_ns": 2_000_000,
+    "fork_pte_ns": 500,
+    "unmap_page_ns": 8_000,
+    "checkpoint_ns": 55_000_000,
+}
+GUEST_DISK_LATENCY_NS = 150_000
+GUEST_DISK_BYTES_PER_S = 200_000_000
 _FILES_ROOT = "/d"  # where the recorded machines mount their file system
 _NS_PER_S = 1_000_000_000
 
@@ -64,6 +88,8 @@ def config_from_case(case: Mapping[str, Any]) -> MachineConfig:
         files=_files(recipe.get("disk") or {}),
         content="word",  # the recorded program's touch writes one word a page; `fill` says otherwise
         directories=(_FILES_ROOT,) if recipe.get("disk") else (),
+        costs=dict(GUEST_COSTS),
+        cost_sources=dict.fromkeys(GUEST_COSTS, "measured: benchmarks/recorded_guest.md"),
         start_texts=dict(texts),
         setup_texts=dict(setup),
         start_time_ns=int(start.get("time_ns", 0)),
@@ -112,17 +138,13 @@ def _bracketed(text: str) -> str:
 
 
 def _device(recipe: Mapping[str, Any], read_ahead: str | None) -> BlockConfig:
-    """The recorded disk: QEMU's throttle where the case sets one.
-
-    MODEL: an unthrottled virtual disk answers as fast as the host of the recording, which nobody
-    recorded: DEFAULT_BLOCK stands in.
-    """
+    """The recorded disk: QEMU's throttle where the case sets one, else what the guests measured."""
     bytes_per_s = int(recipe.get("bps") or 0)
     iops = int(recipe.get("iops") or 0)
     return BlockConfig(
-        latency_ns=_NS_PER_S // iops if iops else DEFAULT_BLOCK.latency_ns,
-        read_bytes_per_s=bytes_per_s or DEFAULT_BLOCK.read_bytes_per_s,
-        write_bytes_per_s=bytes_per_s or DEFAULT_BLOCK.write_bytes_per_s,
+        latency_ns=_NS_PER_S // iops if iops else GUEST_DISK_LATENCY_NS,
+        read_bytes_per_s=bytes_per_s or GUEST_DISK_BYTES_PER_S,
+        write_bytes_per_s=bytes_per_s or GUEST_DISK_BYTES_PER_S,
         rotational=bool(recipe.get("rotational", True)),  # a virtio disk calls itself rotational
         read_ahead_kib=int(read_ahead) if read_ahead and read_ahead.strip() else 128,
     )

@@ -163,7 +163,8 @@ class Machine:
         self.settle()
 
     def settle(self) -> None:
-        """Forget the jobs of processes that died."""
+        """Let what is due by now happen, and forget the jobs of processes that died."""
+        self.timers.run_until(self.clock.now_ns)
         for process in self.processes.values():
             if not process.alive:
                 self.scheduler.drop(str(process.pid))

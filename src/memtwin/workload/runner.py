@@ -80,6 +80,7 @@ class Runner:
 
     def take_checkpoint(self, name: str) -> None:
         """Add a checkpoint called `name`."""
+        self.machine.settle()
         files = self._files_of(self)
         self.checkpoints.append(Checkpoint(name, self.machine.clock.now_ns, files))
 
