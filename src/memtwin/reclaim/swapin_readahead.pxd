@@ -14,6 +14,7 @@ from memtwin.swap.swap_device cimport SwapDevice
 cdef int GFP_HIGHUSER_MOVABLE
 cdef int GFP_KERNEL
 cdef int NIL
+cdef int STALL_SWAP_IN
 cdef long long PG_LOCKED
 cdef long long PG_READAHEAD
 cdef long long PG_SWAPBACKED
@@ -58,5 +59,6 @@ cdef class SwapIn:
     cdef void read_neighbour(self, long long entry, int memcg, long long wanted)
     cdef int window_size(self, long long prev, long long at, int hits, int most, int last) noexcept
     cdef int read_cluster(self, long long entry, int memcg)
+    cdef int read_alone(self, long long entry, int memcg)
     cdef int read_area(self, long long entry, VMA vma, long long vpn)
     cdef void read_window(self, long long first, long long end, long long entry, VMA vma, long long vpn)

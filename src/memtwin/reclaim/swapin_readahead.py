@@ -10,6 +10,7 @@ import cython
 
 from memtwin.address_space.page_table import PageTables
 from memtwin.address_space.vma import VMA
+from memtwin.hardware.clock import STALL_SWAP_IN
 from memtwin.hardware.pte import (
     PTE_PRESENT,
     PTE_SWAP_MASK,
@@ -240,7 +241,17 @@ class SwapIn:
                 self.read_neighbour((kind << SWAP_TYPE_SHIFT) | at, memcg, entry)
             self.folio_io.unplug()
             self.lru.lru_add_drain()
-        return self.read_into_cache(entry, memcg)
+            return self.read_into_cache(entry, memcg)
+        return self.read_alone(entry, memcg)
+
+    @cython.cfunc
+    def read_alone(self, entry: cython.longlong, memcg: cython.int) -> cython.int:
+        """Read a window of one page; v6.1 waits for it, so that the fault need not start again."""
+        # mm/swap_state.c read_swap_cache_async() with do_poll, mm/page_io.c swap_readpage(), v6.1
+        pfn: cython.int = self.read_into_cache(entry, memcg)
+        if pfn >= 0 and self.made and self.tunables.kernel < 612:
+            self.folio_io.wait_on_folio(pfn, STALL_SWAP_IN)
+        return pfn
 
     @cython.cfunc
     def read_area(self, entry: cython.longlong, vma: VMA, vpn: cython.longlong) -> cython.int:
@@ -250,7 +261,7 @@ class SwapIn:
         if shift > SWAP_RA_ORDER_CEILING:
             shift = SWAP_RA_ORDER_CEILING
         if shift == 0:
-            return self.read_into_cache(entry, memcg)
+            return self.read_alone(entry, memcg)
         state: SwapRa = self.state_of(vma)
         prev: cython.longlong = state.vpn
         pages: cython.int = self.window_size(prev, vpn, state.hits, 1 << shift, state.window)
@@ -266,7 +277,8 @@ class SwapIn:
             self.read_window(first, first + pages, entry, vma, vpn)
             self.folio_io.unplug()
             self.lru.lru_add_drain()
-        return self.read_into_cache(entry, memcg)
+            return self.read_into_cache(entry, memcg)
+        return self.read_alone(entry, memcg)
 
     @cython.cfunc
     def read_window(
