@@ -45,7 +45,7 @@ COLUMNS = (
     Column("table_parent", "i8", "page_table", "row of the entry that points to it; -1 for a PGD"),
     Column("table_vpn", "i8", "page_table", "first vpn that it covers"),
 )
-_FIRST_TABLES = 64
+_FIRST_TABLES = 4096  # 16 MiB of lazy columns: growing would copy them, and leave holes
 _ROWS = PTRS_PER_TABLE
 
 

@@ -249,8 +249,10 @@ class PageCache:
         """Every slot's page knows its slot; counters equal what the slots hold."""
         pages = dict.fromkeys(range(len(KINDS)), 0)
         nodes = dirty = 0
+        where: str
         for mapping in self.live_mappings():
             mapping.verify()
+            where = f"page_cache.verify {mapping.id}"
             nodes += mapping.nr_nodes
             pages[mapping.kind] += mapping.nr_pages
             dirty = 0
@@ -258,7 +260,6 @@ class PageCache:
                 pfn = mapping.slots[index] - 1
                 if pfn < 0:
                     continue
-                where = f"page_cache.verify {mapping.id}"
                 at = (self.mem.mapping[pfn], self.mem.index[pfn])
                 require(
                     at == (mapping.id, index), where, f"slot {index} has {pfn}, which is at {at}"

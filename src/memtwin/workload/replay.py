@@ -99,7 +99,7 @@ class Replay:
 
     def _batch(self, batch: dict[str, npt.NDArray[np.generic]]) -> None:
         op, tid, insns = batch["op"], batch["tid"], batch["insns"]
-        vpns = np.ascontiguousarray(batch["a"], dtype=np.int64)
+        vpns = np.array(batch["a"], dtype=np.int64)  # a copy: compiled rooms want it writable
         is_touch = op <= TraceOp.STORE
         kinds = np.zeros(len(op), dtype=np.int8)
         kinds[is_touch] = _KIND_OF_OP[op[is_touch]]
