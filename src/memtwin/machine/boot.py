@@ -92,7 +92,7 @@ CONTENTS = {
     "random": CONTENT_RANDOM,
     "rand": CONTENT_RANDOM,
 }
-LEAST_DISK_BYTES = 64 << 20
+LEAST_DISK_BYTES = 16 * GIB
 
 
 class Kernel:
@@ -236,7 +236,8 @@ class Kernel:
     def _boot_files(self) -> None:
         """The one file system."""
         config = self.config
-        disk_bytes = max(2 * sum(file.size_bytes for file in config.files), LEAST_DISK_BYTES, GIB)
+        files_bytes = sum(file.size_bytes for file in config.files)
+        disk_bytes = config.block.size_bytes or max(2 * files_bytes, LEAST_DISK_BYTES)
         self.file_rooms = FileRooms(
             self.page_cache,
             self.buffer_heads,
@@ -408,4 +409,6 @@ def block_device(name: str, config: BlockConfig) -> BlockDevice:
     # time of runs that mostly write.
     """
     bytes_per_s = (config.read_bytes_per_s + config.write_bytes_per_s) // 2
-    return BlockDevice(name, config.latency_ns, bytes_per_s, 0, int(config.rotational))
+    return BlockDevice(
+        name, config.latency_ns, bytes_per_s, 0, int(config.rotational), config.burst_ns
+    )

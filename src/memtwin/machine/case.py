@@ -49,6 +49,7 @@ GUEST_COSTS = {
     "unmap_page_ns": 8_000,
     "checkpoint_ns": 55_000_000,
 }
+THROTTLE_BURST_NS = 100_000_000  # QEMU's throttling.bps-total without a burst: 100 ms of it
 GUEST_DISK_LATENCY_NS = 150_000
 GUEST_DISK_BYTES_PER_S = 200_000_000
 _FILES_ROOT = "/d"  # where the recorded machines mount their file system
@@ -146,6 +147,8 @@ def _device(recipe: Mapping[str, Any], read_ahead: str | None) -> BlockConfig:
         read_bytes_per_s=bytes_per_s or GUEST_DISK_BYTES_PER_S,
         write_bytes_per_s=bytes_per_s or GUEST_DISK_BYTES_PER_S,
         rotational=bool(recipe.get("rotational", True)),  # a virtio disk calls itself rotational
+        size_bytes=int(recipe.get("mib") or 0) * MIB,
+        burst_ns=THROTTLE_BURST_NS if bytes_per_s or iops else 0,
         read_ahead_kib=int(read_ahead) if read_ahead and read_ahead.strip() else 128,
     )
 

@@ -49,6 +49,8 @@ class BlockConfig(msgspec.Struct, frozen=True):
     read_bytes_per_s: int
     write_bytes_per_s: int
     rotational: bool = False
+    size_bytes: int = 0  # of the file system on it; 0: as large as its files need
+    burst_ns: int = 0  # work at full speed that a throttled virtual disk lets through at once
     read_ahead_kib: int = 128  # block/blk-core.c VM_READAHEAD_PAGES, include/linux/mm.h, v6.12
 
 
