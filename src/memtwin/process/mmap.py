@@ -71,24 +71,31 @@ class Mapper:
             mm.data_vm += pages
         mm.hiwater_vm = max(mm.hiwater_vm, mm.total_vm)
 
-    def unmapped_area(self, mm: Mm, pages: int, kind: int) -> int:
-        """First vpn of a free range for a new area, or -1.
+    def unmapped_area(self, mm: Mm, pages: int, kind: int, pgoff: int = 0) -> int:
+        """First vpn of a free range for a new area of `pages`, or -1.
 
         arch_get_unmapped_area_topdown(), v6.1.
         """
         tree = self.space.areas.tree(mm)
-        # mm/mmap.c __get_unmapped_area(), v6.12: anonymous areas of whole huge pages lie on their
-        # borders
-        if self.tunables.kernel >= 607 and kind == VMA_ANON and pages % HPAGE_PAGES == 0:
+        if self._on_huge_borders(pages, kind, pgoff):
             wide = int(tree.free_gap_below(pages + HPAGE_PAGES, mm.mmap_base_vpn))
             if wide >= 0:
-                # mm/huge_memory.c __thp_get_unmapped_area(), v6.12, for an offset of 0, topdown
-                shift = -wide % HPAGE_PAGES
-                return wide + (shift or HPAGE_PAGES)
+                # mm/huge_memory.c __thp_get_unmapped_area(), v6.1; since v6.12 the upper border when
+                # the range lies on one already
+                shift = (pgoff - wide) % HPAGE_PAGES
+                return wide + (shift or HPAGE_PAGES * (self.tunables.kernel >= 607))
         start = int(tree.free_gap_below(pages, mm.mmap_base_vpn))
         if start < 0:
             start = int(tree.free_gap_above(pages, TASK_UNMAPPED_BASE_VPN, TASK_SIZE_VPN))
         return start
+
+    def _on_huge_borders(self, pages: int, kind: int, pgoff: int) -> bool:
+        """Whether a new area's huge pages are to match the file's, or begin on borders."""
+        if kind == VMA_FILE:
+            # fs/ext4/file.c ext4_file_operations, v6.1: thp_get_unmapped_area()
+            return pgoff + pages - -(-pgoff // HPAGE_PAGES) * HPAGE_PAGES >= HPAGE_PAGES
+        # mm/mmap.c __get_unmapped_area(), v6.12
+        return kind == VMA_ANON and self.tunables.kernel >= 607 and pages % HPAGE_PAGES == 0
 
     def map_area(self, task: Task, vma: VMA, flags: int) -> int:
         """Give the ready-made area `vma` to its mm: its first address, or a negative errno."""
@@ -142,7 +149,7 @@ class Mapper:
             vpn, vpn + pages
         )
         if not flags & MAP_FIXED and not hint_free:
-            vpn = self.unmapped_area(mm, pages, kind)
+            vpn = self.unmapped_area(mm, pages, kind, pgoff)
             if vpn < 0:
                 return -errno.ENOMEM
         vm_flags = (prot & VM_ACCESS) | mm.def_flags
