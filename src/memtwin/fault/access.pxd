@@ -17,6 +17,7 @@ from memtwin.page.vmstat cimport VmStat
 cdef long long VM_ACCESS
 cdef long long VM_EXEC
 cdef long long VM_GROWSDOWN
+cdef long long VM_LOCKED
 cdef long long VM_WRITE
 cdef int VMA_ANON
 cdef int EXEC
@@ -59,16 +60,20 @@ cdef class Access:
     cdef long long _block
     cdef long long _base
     cdef int _generation
+    cdef VMA _area
     cpdef int spend(self, long long duration_ns)
     cpdef int touch(self, Mm mm, long long vpn, int kind)
     cdef int hit(self, int pgd, long long vpn, int kind) noexcept
     cdef int find_table(self, int pgd, long long vpn) noexcept
     cdef int miss(self, Mm mm, long long vpn, int kind)
+    cdef int write_fast(self, Mm mm, long long vpn, long long spent_ns)
+    cdef void remember(self, VMA vma) noexcept
     cpdef int handle_fault(self, Mm mm, long long vpn, int kind)
     cdef int count_fault(self, Mm mm)
     cdef VMA area(self, Mm mm, long long vpn)
     cdef int allowed(self, VMA vma, int kind)
     cdef int handle_mm_fault(self, VMA vma, long long vpn, int kind, int tried)
+    cdef int fault_in_batch(self, Mm mm, long long vpn, int kind, long long spent_ns)
     cpdef long long touch_seq(self, Mm mm, long long base_vpn, long long first, long long stride, long long modulo, long long start, long long count, int kind)
     cpdef long long touch_list(self, Mm mm, long long[::1] vpns, long long start, long long end, int kind)
     cpdef long long touch_many(self, Mm mm, long long[::1] vpns, signed char[::1] kinds, long long start, long long end)

@@ -40,7 +40,8 @@ class Mremap:
         """
         mm, start_vpn = task.space(), vaddr_to_vpn(at_bytes)
         old_pages, new_pages = bytes_to_pages(old_bytes), bytes_to_pages(new_bytes)
-        if at_bytes % 4096 or new_pages == 0 or old_pages == 0 or to_bytes % 4096:
+        misplaced = at_bytes % 4096 or (to_bytes != ANYWHERE and to_bytes % 4096)
+        if misplaced or new_pages == 0 or old_pages == 0:
             return -errno.EINVAL
         if to_bytes not in (ANYWHERE, at_bytes):
             return self._move_to(task, start_vpn, old_pages, new_pages, vaddr_to_vpn(to_bytes))
