@@ -25,9 +25,8 @@ _V2 = "current peak max high low min stat events swap.current swap.max swap.even
 GROUP_FILES = {1: [f"memory.{name}" for name in _V1], 2: [f"memory.{name}" for name in _V2]}
 # sysctls that the recorder reads, each through a buffer that the kernel allocates anew
 _SYSCTL_PREFIX = "/proc/sys/"
-# MODEL: of the orders 9 (twice) and 10 (once), which count alike in pgalloc, only 10 leaves the per-CPU lists
-# as the recordings show them
-_BUFFER_ORDER = 10
+_READS_A_FILE = 2  # the text, then the end of file
+_BUFFER_ORDER = 9
 _RECORD_PAGE_BYTES = 4096
 
 
@@ -75,9 +74,10 @@ def write_record(machine: Machine, files: Mapping[str, str]) -> None:
 
 def _read_through_buffer(runner: Runner) -> None:
     kernel = runner.machine.kernel
-    pfn = kernel.slowpath.alloc_page(GFP_KERNEL | GFP_NOWARN | GFP_NORETRY, _BUFFER_ORDER)
-    if pfn >= 0:
-        kernel.page_alloc.put_page(pfn)
+    for _ in range(_READS_A_FILE):
+        pfn = kernel.slowpath.alloc_page(GFP_KERNEL | GFP_NOWARN | GFP_NORETRY, _BUFFER_ORDER)
+        if pfn >= 0:
+            kernel.page_alloc.put_page(pfn)
 
 
 def _of_processes(runner: Runner) -> dict[str, str]:
