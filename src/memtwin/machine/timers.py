@@ -28,18 +28,26 @@ class Timers:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.sources: list[Source] = []
+        self._asked: list[Callable[[], int]] = []  # their `next_ns`, asked before every event
 
     def add(self, name: str, next_ns: Callable[[], int], run: Callable[[], object]) -> None:
         """Add a source; earlier ones go first at equal times."""
         self.sources.append(Source(name, next_ns, run))
+        self._asked.append(next_ns)
 
     def next_ns(self) -> int:
         """When the first source is due, or -1."""
-        times = [time_ns for source in self.sources if (time_ns := source.next_ns()) >= 0]
-        return min(times, default=-1)
+        first_ns = -1
+        for next_ns in self._asked:
+            time_ns = next_ns()
+            if 0 <= time_ns and (first_ns < 0 or time_ns < first_ns):
+                first_ns = time_ns
+        return first_ns
 
     def run_until(self, now_ns: int) -> None:
         """Let every source that is due by `now_ns` run at its time; the clock ends where it stood."""
+        if not 0 <= self.next_ns() <= now_ns:
+            return
         came_ns = self.clock.now_ns
         idle_rounds = 0
         while (due_ns := self.next_ns()) >= 0 and due_ns <= now_ns:

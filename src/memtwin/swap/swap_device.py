@@ -253,6 +253,7 @@ class SwapDevice:
         """inuse_pages and the clusters' counts are what the map says; cached slots are marked."""
         used = cached = 0
         per_cluster = [0] * self.nr_clusters
+        offset: cython.longlong
         for offset in range(1, self.max):
             if self.swap_map[offset]:
                 used += 1
@@ -273,7 +274,7 @@ class SwapDevice:
         if self.rotational:
             return
         per_cluster[0] += 1
-        per_cluster[-1] += self.nr_clusters * SWAPFILE_CLUSTER - self.max
+        per_cluster[self.nr_clusters - 1] += self.nr_clusters * SWAPFILE_CLUSTER - self.max
         for cluster, count in enumerate(per_cluster):
             if count != self.cluster_used[cluster]:
                 raise InternalError(

@@ -8,8 +8,9 @@ them, because the twin keeps no bytes.
 from __future__ import annotations
 
 import cython
+import numpy as np
 
-from memtwin.columns import Column, zeros
+from memtwin.columns import Column, array, zeros
 from memtwin.errors import InternalError, UserError
 from memtwin.swap.constants import (
     CONTENT_DEFAULT,
@@ -143,8 +144,9 @@ class Zram:
     def verify(self) -> None:
         """The statistics are what the slots say."""
         self.pool.verify()
-        stored = sum(1 for size in self.slot_size if size)
-        size = sum(int(size) for size in self.slot_size if size > 0)
+        sizes = array(self.slot_size)
+        stored = int(np.count_nonzero(sizes))
+        size = int(sizes[sizes > 0].sum())
         for what, kept, found in (
             ("pages_stored", self.pages_stored, stored),
             ("compr_data_size", self.compr_data_size, size),
