@@ -79,6 +79,15 @@ class DirtyLimits:
         self._written_seen = vmstat.global_node_page_state(NR_WRITTEN)
         self._period_end = 0  # 0: the period timer is off
         self.dirty_exceeded = 0
+        self.writeback_set_ratelimit()
+
+    def writeback_set_ratelimit(self) -> None:
+        """Start the smoothed limit from the present one: at boot, and when a dirty sysctl changes.
+
+        mm/page-writeback.c writeback_set_ratelimit(), v6.1.
+        """
+        self.domain_dirty_limits()
+        self.dirty_limit = self.thresh
 
     def jiffies(self) -> int:
         """Ticks since boot."""

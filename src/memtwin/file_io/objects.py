@@ -14,9 +14,8 @@ from memtwin.slab.slab_state import NEED_PAGE
 from memtwin.slab.slub import Slub
 from memtwin.units import NIL
 
-RADIX_NODE, BUFFER_HEAD, EXT4_INODE, DENTRY, LSM_INODE, JBD2_INODE, JOURNAL_HEAD, EXT4_ES, FILP = (
-    range(9)
-)
+RADIX_NODE, BUFFER_HEAD, EXT4_INODE, DENTRY, LSM_INODE, JBD2_INODE = range(6)
+JOURNAL_HEAD, EXT4_ES, FILP, IO_END, IO_END_VEC = range(6, 11)
 # kind -> caches to look for, in order: the kernel merges caches of one size, and the first name
 # stays
 NAMES: tuple[tuple[str, ...], ...] = (
@@ -29,6 +28,8 @@ NAMES: tuple[tuple[str, ...], ...] = (
     ("jbd2_journal_head",),
     ("ext4_extent_status",),
     ("filp",),
+    ("ext4_io_end",),
+    ("ext4_io_end_vec",),
 )
 NO_SLAB = NIL
 SHORT_OF_MEMORY = -2
