@@ -84,7 +84,7 @@ class ReplayResult(msgspec.Struct, kw_only=True):
     pgsteal: int = 0
     stall_ns: dict[str, int] = msgspec.field(default_factory=dict)  # cause -> waited and lost
     run_ns: int = 0  # virtual, start to end
-    base_ns: int = 0  # the same run without its stalls
+    base_ns: int = 0  # the same run without its stalls; on a curve: the run without a limit
     slowdown_percent: float | None = None  # against base_ns; None when it did not finish
     timeline: Timeline = msgspec.field(default_factory=Timeline)
     provenance: Provenance = Provenance()

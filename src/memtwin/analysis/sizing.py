@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from statistics import median
 
+import msgspec
+
 from memtwin.analysis.results import (
     MeasuredRun,
     ReplayResult,
@@ -140,13 +142,26 @@ def oddities(points: Sequence[ReplayResult]) -> list[str]:
     return notes
 
 
+def _against(unlimited: ReplayResult | None, point: ReplayResult) -> ReplayResult:
+    """`point` with its slowdown told against the run without a limit, if that one finished."""
+    if unlimited is None or not unlimited.survived or unlimited.run_ns <= 0:
+        return point
+    base_ns = unlimited.run_ns
+    slower = slowdown_percent(point.run_ns, base_ns) if point.survived else None
+    return msgspec.structs.replace(point, base_ns=base_ns, slowdown_percent=slower)
+
+
 def make_curve(
     points: Sequence[ReplayResult],
     unlimited: ReplayResult | None = None,
     slowdown_target_percent: float = 5.0,
 ) -> SizingCurve:
-    """The curve of `points` (any order, one a limit) with its knee, answers and oddities."""
+    """The curve of `points` (any order, one a limit) with its knee, answers and oddities.
+
+    With `unlimited` each slowdown is the limit's own: against that run, what it waits for as well.
+    """
     ordered = sorted(points, key=lambda point: point.limit_bytes or 0)
+    ordered = [_against(unlimited, point) for point in ordered]
     return SizingCurve(
         points=ordered,
         unlimited=unlimited,

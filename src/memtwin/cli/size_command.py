@@ -126,10 +126,24 @@ def _answer(
 
     command, real_terms = _real(trace, config, terms)
     check(command, real_terms)  # whatever stops the real runs is told before the long part
+    config = _with_group_of_host(config)
     note_mode()
     curve = sweep_trace(trace, config, limits, grid)
     with progress("verifying") as step:
         return verify(command, curve, real_terms, step)
+
+
+def _with_group_of_host(config: MachineConfig) -> MachineConfig:
+    """Predict with groups of the version that the real runs will have."""
+    import msgspec
+
+    from memtwin.machine.description import LimitConfig
+    from memtwin.sweep.host import find_memory_controller
+
+    version, _ = find_memory_controller()
+    group = config.limit or LimitConfig(config.ram_bytes)
+    group = msgspec.structs.replace(group, cgroup_version=int(version.value))
+    return msgspec.structs.replace(config, limit=group)
 
 
 def sweep_trace(trace: Trace, config: MachineConfig, limits: list[int], grid: Grid) -> SizingCurve:

@@ -28,6 +28,7 @@ from memtwin.fault.zap import Zap
 from memtwin.file_io.mount import FileRooms
 from memtwin.file_io.shmem import Shmem
 from memtwin.file_io.shrinkers import all_shrinkers
+from memtwin.file_io.woken_flusher import WokenFlusher
 from memtwin.hardware.block_device import BlockDevice
 from memtwin.hardware.clock import Clock
 from memtwin.hardware.cost import CostTable
@@ -258,6 +259,9 @@ class Kernel:
             self.files.declare(file.path, file.size_bytes)
         for shrinker in all_shrinkers(self.files, self.tunables, self.zones):
             self.shrinkers.register(shrinker)
+        self.lru_scan.flushers = WokenFlusher(
+            self.file_rooms.flusher, self.file_rooms.cache_pages
+        )
 
     def _boot_faults(self) -> None:
         """What a touch may meet."""

@@ -45,11 +45,16 @@ class Machine:
         kernel = self.kernel
         self.timers.add(
             "block devices",
-            lambda: int(kernel.folio_io.next_end_ns()),
+            kernel.folio_io.next_end_ns,
             lambda: kernel.folio_io.run_completions(self.clock.now_ns),
         )
-        self.timers.add("kswapd", lambda: int(kernel.kswapd.next_ns()), kernel.kswapd.tick)
+        self.timers.add("kswapd", kernel.kswapd.next_ns, kernel.kswapd.tick)
         flusher = kernel.file_rooms.flusher
+        self.timers.add(
+            "flusher, woken by reclaim",
+            lambda: self.clock.now_ns if kernel.lru_scan.flusher_wanted else -1,
+            kernel.lru_scan.wake_flushers,
+        )
         self.timers.add("flusher", flusher.next_ns, lambda: flusher.run(self.clock.now_ns))
         self.timers.add("events", kernel.events.next_ns, self._run_event)
         self.scheduler = Scheduler(self.clock, config.nr_cpus, self.timers)

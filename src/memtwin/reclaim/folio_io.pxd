@@ -18,6 +18,9 @@ cdef long long PG_LOCKED
 cdef long long PG_RECLAIM
 cdef long long PG_UPTODATE
 cdef long long PG_WRITEBACK
+cdef int STALL_RECLAIM
+cdef int SWAP_CLUSTER_MAX
+cdef long long THROTTLE_JIFFY_NS
 
 cdef class FolioIo:
     cdef public MemMap mem
@@ -41,4 +44,5 @@ cdef class FolioIo:
     cpdef long long wait_on_folio(self, int pfn, int why)
     cpdef long long wait_on_writeback(self, int pfn, int why)
     cdef long long wait_on_bit(self, int pfn, long long bit, int why)
+    cdef void throttle_on_writeback(self, int node)
     cpdef long long nr_under_way(self, int device)

@@ -12,7 +12,7 @@ import cython
 
 from memtwin.errors import InternalError
 from memtwin.hardware.block_device import BlockDevice
-from memtwin.hardware.clock import Clock
+from memtwin.hardware.clock import STALL_RECLAIM, Clock
 from memtwin.hardware.cost import CostTable
 from memtwin.memcg.table import MemcgTable
 from memtwin.page.flags import PG_LOCKED, PG_RECLAIM, PG_UPTODATE, PG_WRITEBACK
@@ -26,7 +26,7 @@ from memtwin.page.vmstat_items import (
     PGPGIN,
     PGPGOUT,
 )
-from memtwin.reclaim.constants import IO_READ, IO_WRITE
+from memtwin.reclaim.constants import IO_READ, IO_WRITE, SWAP_CLUSTER_MAX, THROTTLE_JIFFY_NS
 from memtwin.reclaim.lru import Lru
 
 
@@ -201,6 +201,26 @@ class FolioIo:
             self.run_completions(end_ns)
         self.clock.spend(self.cost.context_switch_ns)
         return waited_ns
+
+    @cython.cfunc
+    def throttle_on_writeback(self, node: cython.int) -> cython.void:
+        """Let a reclaimer wait until a batch of writes ended, a tenth of a second at most."""
+        # mm/vmscan.c reclaim_throttle(VMSCAN_THROTTLE_WRITEBACK), v6.12
+        until_ns: cython.longlong = self.clock.now_ns + 25 * THROTTLE_JIFFY_NS
+        before: cython.longlong = self.vmstat.node_page_state(node, NR_THROTTLED_WRITTEN)
+        batch: cython.longlong = SWAP_CLUSTER_MAX
+        self.nr_throttled += 1
+        self.unplug()
+        while self.clock.now_ns < until_ns:
+            end_ns: cython.longlong = self.next_end_ns()
+            if end_ns < 0 or end_ns > until_ns:
+                end_ns = until_ns
+            self.clock.wait_until(end_ns, STALL_RECLAIM)
+            self.run_completions(end_ns)
+            written: cython.longlong = self.vmstat.node_page_state(node, NR_THROTTLED_WRITTEN)
+            if written - before > batch * self.nr_throttled:
+                break
+        self.nr_throttled -= 1
 
     @cython.ccall
     def nr_under_way(self, device: cython.int) -> cython.longlong:

@@ -3,6 +3,7 @@ from memtwin.memcg.table cimport MemcgTable
 from memtwin.page.mem_map cimport MemMap
 from memtwin.page.tunables cimport Tunables
 from memtwin.page.vmstat cimport VmStat
+from memtwin.reclaim.flusher_threads cimport FlusherThreads
 from memtwin.reclaim.folio_reclaim cimport FolioReclaim
 from memtwin.reclaim.lru cimport Lru
 from memtwin.reclaim.lruvec cimport Lruvecs
@@ -46,6 +47,7 @@ cdef class LruScan:
     cdef public Rmap rmap
     cdef public FolioReclaim folio_reclaim
     cdef public ScanBalance balance
+    cdef public FlusherThreads flushers
     cdef public int flusher_wanted
     cdef public long long nr_total_scanned
     cdef public long long[::1] nr_left
@@ -57,6 +59,8 @@ cdef class LruScan:
     cdef long long move_folios_to_lru(self, int lruvec, int[::1] pfns, int nr)
     cdef void count_scan(self, int item, ScanControl sc, int memcg, int node, long long nr_pages) noexcept
     cdef long long shrink_inactive_list(self, long long nr_to_scan, int lruvec, ScanControl sc, int lru)
+    cdef void meet_unqueued_dirty(self, ScanControl sc, int node)
+    cpdef int wake_flushers(self)
     cdef void shrink_active_list(self, long long nr_to_scan, int lruvec, ScanControl sc, int lru)
     cdef long long shrink_list(self, int lru, long long nr_to_scan, int lruvec, ScanControl sc)
     cdef void shrink_lruvec(self, int lruvec, ScanControl sc)

@@ -42,6 +42,7 @@ from memtwin.reclaim.constants import (
     HEAD_SIDE,
     SWAP_CLUSTER_MAX,
 )
+from memtwin.reclaim.flusher_threads import FlusherThreads
 from memtwin.reclaim.folio_reclaim import FolioReclaim
 from memtwin.reclaim.lru import Lru
 from memtwin.reclaim.scan_balance import ScanBalance
@@ -63,7 +64,8 @@ class LruScan:
         self.rmap = rmap
         self.folio_reclaim = folio_reclaim
         self.balance = balance
-        self.flusher_wanted = 0  # 1: wakeup_flusher_threads; file_io's flusher takes it
+        self.flushers = FlusherThreads()  # the file rooms put theirs here
+        self.flusher_wanted = 0  # 1: wakeup_flusher_threads() is owed
         self.nr_total_scanned = 0  # of the last isolation, skipped pages included
         self.nr_left = zeros(NR_LRU_LISTS, "i8")  # pages still to scan of each list
         self.nr_target = zeros(NR_LRU_LISTS, "i8")
@@ -197,8 +199,6 @@ class LruScan:
         if self.tunables.kernel >= 612:
             cost = cost * SWAP_CLUSTER_MAX + scanned - freed
         self.lruvecs.note_cost(lruvec, is_file, cost)
-        if self.folio_reclaim.nr_unqueued_dirty == taken:
-            self.flusher_wanted = 1
         sc.nr_dirty += self.folio_reclaim.nr_dirty
         sc.nr_congested += self.folio_reclaim.nr_congested
         sc.nr_unqueued_dirty += self.folio_reclaim.nr_unqueued_dirty
@@ -207,7 +207,27 @@ class LruScan:
         sc.nr_taken += taken
         if is_file:
             sc.nr_file_taken += taken
+        if self.folio_reclaim.nr_unqueued_dirty == taken:
+            self.meet_unqueued_dirty(sc, node)
         return freed
+
+    @cython.cfunc
+    def meet_unqueued_dirty(self, sc: ScanControl, node: cython.int) -> cython.void:
+        """Nothing but dirty file pages that nobody writes: wake the flusher; in a v1 group, wait."""
+        # mm/vmscan.c shrink_inactive_list(), v6.1 and v6.12. MODEL: without waiting, the thread gets
+        # the CPU when this reclaim is over (Vmscan.wake_flushers) or at the next timer
+        self.flusher_wanted = 1
+        if not self.folio_reclaim.writeback_throttling_sane(sc):
+            self.wake_flushers()
+            self.folio_reclaim.folio_io.throttle_on_writeback(node)
+
+    @cython.ccall
+    def wake_flushers(self) -> cython.int:
+        """Let the flusher run if reclaim woke it; 0."""
+        if self.flusher_wanted:
+            self.flusher_wanted = 0
+            self.flushers.wakeup_flusher_threads()
+        return 0
 
     @cython.cfunc
     def shrink_active_list(

@@ -366,7 +366,7 @@ class Mglru:
             if scanned >= wanted or self.should_abort_scan(sc, lruvec % self.lruvecs.nr_nodes):
                 break
         if sc.nr_unqueued_dirty > 0 and sc.nr_unqueued_dirty == sc.nr_file_taken:
-            self.lru_scan.flusher_wanted = 1
+            self.lru_scan.meet_unqueued_dirty(sc, lruvec % self.lruvecs.nr_nodes)
         return 1 if wanted < 0 else 0
 
     # -- entry points --------------------------------------------------------------------------

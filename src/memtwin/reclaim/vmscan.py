@@ -319,6 +319,7 @@ class Vmscan:
         self.lru_scan.lru.memalloc += 1
         freed: cython.longlong = self.do_try_to_free_pages(sc)
         self.lru_scan.lru.memalloc -= 1
+        self.lru_scan.wake_flushers()
         return freed
 
     @cython.ccall
@@ -337,6 +338,7 @@ class Vmscan:
         self.lru_scan.lru.memalloc += 1
         freed: cython.longlong = self.do_try_to_free_pages(sc)
         self.lru_scan.lru.memalloc -= 1
+        self.lru_scan.wake_flushers()
         return freed
 
     @cython.ccall
