@@ -7,11 +7,13 @@ taken when a row in it is first written, so a simulated terabyte costs what is t
 from __future__ import annotations
 
 import hashlib
+import mmap
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
+_LAZY_BYTES = 1 << 20
 _BLOCK_BYTES = 4096
 _MOST_BYTES_PLAIN = 1 << 16  # from here on a digest skips blocks of zeros: most of a column is unused
 DTYPES = {"i1": "int8", "u1": "uint8", "i2": "int16", "i4": "int32", "i8": "int64"}
@@ -36,13 +38,25 @@ def zeros(length: int, dtype: str) -> memoryview:
     >>> column = zeros(3, "i4"); column[1] = 7; list(column)
     [0, 7, 0]
     """
-    return np.zeros(max(length, 1), dtype=DTYPES[dtype]).data
+    return _zeroed(max(length, 1), np.dtype(DTYPES[dtype])).data
+
+
+def _zeroed(length: int, dtype: np.dtype) -> np.ndarray:
+    """Zeros; long ones straight from the host's kernel, which gives them page by page as written.
+
+    NumPy would ask for huge pages, and reuse freed memory by clearing it: both take pages that nobody
+    has written.
+    """
+    if length * dtype.itemsize < _LAZY_BYTES:
+        return np.zeros(length, dtype=dtype)
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    return np.frombuffer(mmap.mmap(-1, length * dtype.itemsize, flags=flags), dtype=dtype)
 
 
 def grown(column: memoryview, length: int) -> memoryview:
     """A copy of `column` with `length` rows; the new rows are 0. The caller replaces its view."""
     old = np.asarray(column)
-    new = np.zeros(length, dtype=old.dtype)
+    new = _zeroed(length, old.dtype)
     new[: len(old)] = old
     return new.data
 
