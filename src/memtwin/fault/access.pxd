@@ -13,6 +13,7 @@ from memtwin.hardware.cost cimport CostTable
 from memtwin.memcg.table cimport MemcgTable
 from memtwin.page.tunables cimport Tunables
 from memtwin.page.vmstat cimport VmStat
+from memtwin.views cimport I1, I8
 
 cdef long long VM_ACCESS
 cdef long long VM_EXEC
@@ -74,6 +75,9 @@ cdef class Access:
     cdef int allowed(self, VMA vma, int kind)
     cdef int handle_mm_fault(self, VMA vma, long long vpn, int kind, int tried)
     cdef int fault_in_batch(self, Mm mm, long long vpn, int kind, long long spent_ns)
-    cpdef long long touch_seq(self, Mm mm, long long base_vpn, long long first, long long stride, long long modulo, long long start, long long count, int kind)
-    cpdef long long touch_list(self, Mm mm, long long[::1] vpns, long long start, long long end, int kind)
-    cpdef long long touch_many(self, Mm mm, long long[::1] vpns, signed char[::1] kinds, long long start, long long end)
+    cpdef long long touch_seq(
+        self, Mm mm, long long base_vpn, long long first, long long stride, long long modulo,
+        long long start, long long count, int kind
+    )
+    cpdef long long touch_list(self, Mm mm, I8 vpns, long long start, long long end, int kind)
+    cpdef long long touch_many(self, Mm mm, I8 vpns, I1 kinds, long long start, long long end)

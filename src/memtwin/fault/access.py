@@ -58,6 +58,9 @@ from memtwin.page.tunables import Tunables
 from memtwin.page.vmstat import VmStat
 from memtwin.page.vmstat_items import PGFAULT
 
+if not cython.compiled:
+    from memtwin.columns import I1, I8
+
 _MAX_PASSES = 64  # a touch that still faults after so many faults is our bug
 _NO_BLOCK = -1
 
@@ -218,6 +221,9 @@ class Access:
         if vma is None or not self.allowed(vma, kind):
             return VM_FAULT_SIGSEGV
         tried: cython.int = 0
+        # arch/x86/mm/fault.c do_user_addr_fault(), v6.12: the first attempt holds only the area's lock;
+        # starting again without it makes a fault major only if it was
+        area_locked: cython.int = 1 - self.count_first
         major: cython.int = 0
         verdict: cython.int
         while True:
@@ -227,7 +233,8 @@ class Access:
             verdict = self.handle_mm_fault(vma, vpn, kind, tried)
             if verdict & VM_FAULT_ERROR or not verdict & VM_FAULT_RETRY:
                 break
-            tried = 1
+            tried = 1 if not area_locked or verdict & VM_FAULT_MAJOR else 0
+            area_locked = 0
         if not self.count_first:
             self.count_fault(mm)
         if verdict & VM_FAULT_ERROR:
@@ -371,7 +378,7 @@ class Access:
     def touch_list(
         self,
         mm: Mm,
-        vpns: cython.longlong[::1],  # type: ignore[type-arg, valid-type]
+        vpns: I8,
         start: cython.longlong,
         end: cython.longlong,
         kind: cython.int,
@@ -382,13 +389,13 @@ class Access:
         self.verdict = 0
         self._area = None
         while i < end:
-            if self.hit(mm.pgd, vpns[i], kind):  # type: ignore[index]
+            if self.hit(mm.pgd, vpns[i], kind):
                 run += 1
                 if run == 1024:
                     self.clock.spend(run * self.cost.touch_ns)
                     run = 0
             else:
-                if self.fault_in_batch(mm, vpns[i], kind, (run + 1) * self.cost.touch_ns):  # type: ignore[index]
+                if self.fault_in_batch(mm, vpns[i], kind, (run + 1) * self.cost.touch_ns):
                     return i
                 run = 0
             i += 1
@@ -401,8 +408,8 @@ class Access:
     def touch_many(
         self,
         mm: Mm,
-        vpns: cython.longlong[::1],  # type: ignore[type-arg, valid-type]
-        kinds: cython.schar[::1],  # type: ignore[type-arg, valid-type]
+        vpns: I8,
+        kinds: I1,
         start: cython.longlong,
         end: cython.longlong,
     ) -> cython.longlong:
@@ -412,13 +419,13 @@ class Access:
         self.verdict = 0
         self._area = None
         while i < end:
-            if self.hit(mm.pgd, vpns[i], kinds[i]):  # type: ignore[index]
+            if self.hit(mm.pgd, vpns[i], kinds[i]):
                 run += 1
                 if run == 1024:
                     self.clock.spend(run * self.cost.touch_ns)
                     run = 0
             else:
-                if self.fault_in_batch(mm, vpns[i], kinds[i], (run + 1) * self.cost.touch_ns):  # type: ignore[index]
+                if self.fault_in_batch(mm, vpns[i], kinds[i], (run + 1) * self.cost.touch_ns):
                     return i
                 run = 0
             i += 1

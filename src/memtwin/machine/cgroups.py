@@ -1,4 +1,4 @@
-"""Owns memory cgroups as an administrator handles them: make, set, fill, in the v1 or the v2 hierarchy.
+"""Owns memory cgroups as an administrator handles them: make, set, fill; version 1 or 2.
 
 Imports boot, memcg, units. Knows nothing of charging or reclaim beyond asking for it.
 """
@@ -9,12 +9,10 @@ from memtwin.errors import UserError
 from memtwin.machine.boot import Kernel
 from memtwin.machine.description import LimitConfig
 from memtwin.memcg.constants import CGROUP_V1, CGROUP_V2, PAGE_COUNTER_MAX
-from memtwin.page.gfp import GFP_KERNEL
 from memtwin.process.task import Task
 from memtwin.units import PAGE_SIZE, parse_size
 
 LIMIT_GROUP = "limit"  # the group that a description's [limit] makes
-MAX_RECLAIMS = 5  # mm/memcontrol.c MAX_RECLAIM_RETRIES is 16 for a write to memory.max, v6.12
 _V2_LIMITS = {
     "memory.max": "max",
     "memory.high": "high",
@@ -25,7 +23,6 @@ _V2_LIMITS = {
 _V1_LIMITS = {
     "memory.limit_in_bytes": "max",
     "memory.memsw.limit_in_bytes": "memsw_max",
-    "memory.soft_limit_in_bytes": "soft_limit",
 }
 
 
@@ -40,7 +37,7 @@ class Cgroups:
     def mount(self, version: int) -> None:
         """Choose the hierarchy; groups must not exist yet."""
         if len(self.table.names) > 1:
-            raise UserError("cgmount: found groups already, allowed is one mount before any cgcreate")
+            raise UserError("cgmount: found groups, allowed is one mount before any cgcreate")
         self.table.version = CGROUP_V1 if version == 1 else CGROUP_V2
 
     def create(self, name: str) -> int:
@@ -85,25 +82,19 @@ class Cgroups:
         if file not in limits:
             known = ", ".join([*limits, *(["memory.swappiness"] if limits is _V1_LIMITS else [])])
             raise UserError(f"cgset: found file {file!r}, the twin knows {known}")
-        column = getattr(self.table, limits[file])
         pages = PAGE_COUNTER_MAX
         if value not in ("max", "-1"):
             pages = parse_size(value, f"cgset {file}") // PAGE_SIZE
-        column[memcg] = pages
-        if limits[file] in ("max", "high"):
-            self._reclaim_to(memcg, pages)
+        slowpath = self.kernel.slowpath
+        if self.table.version == CGROUP_V1 and limits[file] in ("max", "memsw_max"):
+            return int(slowpath.resize_v1(memcg, pages, int(limits[file] == "memsw_max")))
+        getattr(self.table, limits[file])[memcg] = pages
+        if limits[file] == "high":
+            slowpath.shrink_to_high(memcg)
+        elif limits[file] == "max":
+            # MODEL: where the kernel would kill until the group fits, the next charge does
+            slowpath.shrink_to_max(memcg)
         return 0
-
-    def _reclaim_to(self, memcg: int, pages: int) -> None:
-        """What the write itself reclaims (mm/memcontrol.c memory_max_write(), v6.1)."""
-        vmscan = self.kernel.vmscan
-        for _ in range(MAX_RECLAIMS):
-            self.kernel.charge.drain_all_stock(memcg)
-            over = int(self.table.usage[memcg]) - pages
-            if over <= 0:
-                return
-            if not vmscan.try_to_free_mem_cgroup_pages(memcg, over, GFP_KERNEL, 1):
-                return
 
     def peak_bytes(self, name: str) -> int:
         """The largest charge of a group so far."""
