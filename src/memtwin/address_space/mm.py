@@ -9,9 +9,10 @@ task or CPU has not yet added (`rss_pending`). In 6.1 a task folds its part ever
 (mm/memory.c check_sync_rss_stat(), v6.1); in 6.12 a CPU folds a counter when it reaches the
 per-CPU batch (lib/percpu_counter.c percpu_counter_add_batch(), v6.12). The sum of both is always
 exact.
-# DIFFERS: threads of one mm share the unfolded part; bends VmRSS between folds of threaded
-# programs, by < 64 pages.
 """
+
+# DIFFERS: threads of one mm share the unfolded part; a task is a whole process here; VmRSS of
+# threaded programs between folds, by less than 64 pages
 
 from __future__ import annotations
 

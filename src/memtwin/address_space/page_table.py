@@ -58,8 +58,7 @@ class PageTables:
         self.mem = mem
         self.zones = zones
         self.memcg = memcg
-        # PUD tables count as page tables since 6.8 (pagetable_pud_ctor() in include/linux/mm.h,
-        # v6.12)
+        # include/linux/mm.h pagetable_pud_ctor(), v6.12: PUD tables count as page tables since 6.8
         self.counted_levels = 3 if kernel >= 608 else 2
         self.capacity = _FIRST_TABLES
         self.nr_tables = 0  # rows ever used

@@ -181,11 +181,9 @@ class Rmap:
     @cython.cfunc
     @cython.exceptval(check=False)
     def defer_split(self, head: cython.int) -> cython.void:
-        """Part of a huge page is unused: it waits to be split (deferred_split_huge_page()).
-
-        # DIFFERS: no shrinker splits what waits; bends thp_split_page and free memory of programs
-        # that unmap parts of huge pages, once memory is short
-        """
+        """Part of a huge page is unused: it waits to be split (deferred_split_huge_page())."""
+        # DIFFERS: no shrinker splits what waits; reclaim has none for it yet; thp_split_page and
+        # free memory of programs that unmap parts of huge pages, once memory is short
         if not self.mem.flags[head] & PG_DEFERRED_SPLIT:
             self.mem.flags[head] |= PG_DEFERRED_SPLIT
             self.memcg.vmstat.count(THP_DEFERRED_SPLIT_PAGE, 1)

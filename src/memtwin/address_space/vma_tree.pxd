@@ -16,4 +16,6 @@ cdef class VmaTree:
     cpdef VMA at(self, int index)
     cdef int _copy_starts(self, int first)
     cpdef long long free_gap_below(self, long long size_pages, long long ceiling_vpn)
-    cpdef long long free_gap_above(self, long long size_pages, long long floor_vpn, long long ceiling_vpn)
+    cpdef long long free_gap_above(
+        self, long long size_pages, long long floor_vpn, long long ceiling_vpn
+    )

@@ -2,9 +2,10 @@
 
 Imports tables, rmap, lru, zap, page_cache. Has never heard of system calls. Each walk covers a
 range inside one area; huge entries are split first.
-# DIFFERS: 2 MiB entries are split also where the kernel would treat them whole (MADV_FREE,
-# mprotect, mlock); bends thp_split_pmd and AnonHugePages of programs that do that on huge pages.
 """
+
+# DIFFERS: 2 MiB entries are split also where the kernel would treat them whole (MADV_FREE,
+# mprotect, mlock); one walk serves all; thp_split_pmd and AnonHugePages of programs that do that
 
 from __future__ import annotations
 
@@ -128,8 +129,8 @@ class PageWalk:
         if what == WALK_MUNLOCK:
             return self.lru.munlock_folio(self.rmap.head_of(pfn))
         if self.mem.flags[pfn] & (PG_HEAD | PG_TAIL):
-            # DIFFERS: the kernel splits a huge page that it may; bends MADV_FREE, COLD, PAGEOUT
-            # on parts
+            # DIFFERS: a huge page is not split here; HugeSplit needs it off the LRU lists;
+            # MADV_FREE, COLD and PAGEOUT on parts of huge pages do nothing
             return 0
         if what == WALK_FREE:
             return self.free_lazily(at, entry, pfn)

@@ -52,6 +52,8 @@ cdef class SwapFault:
     cdef public FolioIo folio_io
     cdef public MemcgTable memcg
     cdef int do_swap_page(self, VMA vma, long long vpn, long long at, int kind, int tried)
-    cdef int map_page(self, VMA vma, long long vpn, long long at, int pfn, long long entry, int kind)
+    cdef int map_page(
+        self, VMA vma, long long vpn, long long at, int pfn, long long entry, int kind
+    )
     cdef int is_exclusive(self, int pfn, long long entry, long long old)
     cdef int should_try_to_free_swap(self, VMA vma, int pfn, int kind)

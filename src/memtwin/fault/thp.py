@@ -3,11 +3,12 @@
 Imports anonymous, tables, rmap, slowpath. Has never heard of fork or reclaim. mm/huge_memory.c,
 v6.1: a huge page is 512 frames mapped by one PMD entry; a page table is kept beside the entry for
 the day it must be split.
-# DIFFERS: khugepaged collapses nothing; bends thp_collapse_alloc and long runs with thp_enabled
-# always.
-# DIFFERS: 6.12 keeps one use of the huge zero page a process; bends nothing that is counted but
-# thp_zero_page_alloc.
 """
+
+# DIFFERS: khugepaged collapses nothing; it works in the background by its own clock;
+# thp_collapse_alloc and AnonHugePages of long runs with huge pages always on
+
+# DIFFERS: the huge zero page is never freed; nothing shrinks it here; thp_zero_page_alloc
 
 from __future__ import annotations
 
@@ -161,7 +162,8 @@ class Thp:
     @cython.exceptval(check=False)
     def gfp(self, vma: VMA) -> cython.int:
         """vma_thp_gfp_mask(), v6.1."""
-        # DIFFERS: defrag has no defer settings; bends nothing unless a machine asks for them
+        # DIFFERS: defrag has no defer settings; tunables has three; thp_fault_fallback of machines
+        # set to defer
         if self.tunables.thp_defrag == THP_ALWAYS:
             return GFP_TRANSHUGE_LIGHT | GFP_DIRECT_RECLAIM
         if self.tunables.thp_defrag == THP_MADVISE and vma.vm_flags & VM_HUGEPAGE:

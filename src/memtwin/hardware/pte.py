@@ -32,7 +32,7 @@ TABLE_SHIFT = 9  # index bits a level
 LEVEL_PTE, LEVEL_PMD, LEVEL_PUD, LEVEL_PGD = 0, 1, 2, 3
 NO_TABLE = -1  # a lookup met no table where it needed one
 HUGE_ENTRY = -2  # a lookup of a PTE met a 2 MiB entry
-# arch/x86/include/asm/page_64_types.h TASK_SIZE_MAX: one guard page below 2^47
+# arch/x86/include/asm/page_64_types.h TASK_SIZE_MAX, v6.1: one guard page below 2^47
 TASK_SIZE_VPN = 0x7FFFFFFFF
 
 

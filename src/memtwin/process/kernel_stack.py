@@ -12,7 +12,7 @@ from memtwin.page.flags import PG_KSTACK
 from memtwin.page.gfp import GFP_HIGHMEM, GFP_KERNEL
 from memtwin.page.mem_map import MemMap
 from memtwin.page.vmstat import VmStat
-from memtwin.page.vmstat_items import NR_KERNEL_STACK
+from memtwin.page.vmstat_items import NR_KERNEL_STACK, NR_NODE_ITEMS
 from memtwin.reclaim.slowpath import Slowpath
 
 STACK_PAGES = 4  # THREAD_SIZE 16 KiB
@@ -43,10 +43,13 @@ class KernelStacks:
                 return None
         for pfn in frames:
             self.mem.memcg[pfn] = memcg_id
-        # DIFFERS: counted on node 0 wherever the frames lie; bends nr_kernel_stack of the other
-        # nodes
-        self.vmstat.node_stat[NR_KERNEL_STACK] += STACK_KIB
+        self._count(frames, STACK_KIB)
         return frames
+
+    def _count(self, frames: list[int], kib: int) -> None:
+        zones = self.slowpath.page_alloc.zones
+        node = zones.zone_of(frames[0]) // zones.nr_types
+        self.vmstat.node_stat[node * NR_NODE_ITEMS + NR_KERNEL_STACK] += kib
 
     def _allocate(self) -> list[int] | None:
         frames: list[int] = []
@@ -62,7 +65,7 @@ class KernelStacks:
 
     def drop(self, frames: list[int], cpu: int) -> None:
         """The task is gone: uncharge, keep the stack for the next task or free it."""
-        self.vmstat.node_stat[NR_KERNEL_STACK] -= STACK_KIB
+        self._count(frames, -STACK_KIB)
         for pfn in frames:
             self.frames.uncharge(pfn)
         if len(self.cached[cpu]) < NR_CACHED_STACKS:

@@ -80,8 +80,8 @@ class Mapper:
         if self._on_huge_borders(pages, kind, pgoff):
             wide = int(tree.free_gap_below(pages + HPAGE_PAGES, mm.mmap_base_vpn))
             if wide >= 0:
-                # mm/huge_memory.c __thp_get_unmapped_area(), v6.1; since v6.12 the upper border when
-                # the range lies on one already
+                # mm/huge_memory.c __thp_get_unmapped_area(), v6.1; since v6.12 the upper border
+                # when the range lies on one already
                 shift = (pgoff - wide) % HPAGE_PAGES
                 return wide + (shift or HPAGE_PAGES * (self.tunables.kernel >= 607))
         start = int(tree.free_gap_below(pages, mm.mmap_base_vpn))

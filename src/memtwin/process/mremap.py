@@ -98,8 +98,8 @@ class Mremap:
     def _move(self, vma: VMA, start_vpn: int, old_pages: int, new_pages: int, new_vpn: int) -> int:
         """move_vma(): a copy of the area elsewhere takes the entries, the old one goes empty."""
         mm, areas = vma.mm, self.space.areas
-        # DIFFERS: every table of the new place is installed at once, the kernel's only where
-        # entries lie; bends VmPTE of moved sparse areas
+        # DIFFERS: every table of the new place is installed, the kernel's only where entries lie;
+        # so that the move cannot fail half-way; VmPTE of moved sparse areas
         for vpn in range(new_vpn, new_vpn + old_pages, 512):
             if self.space.table_alloc.ensure(mm, vpn, 0) < 0:
                 return NEED_OOM

@@ -160,7 +160,8 @@ class OomKiller:
 
     def _kill(self, victim: Task, group: int) -> None:
         """__oom_kill_process(): count, log, kill."""
-        # DIFFERS: memory.oom.group is not honoured; bends who dies in groups that set it
+        # DIFFERS: memory.oom.group is not honoured; groups have no such file here; who dies in
+        # groups that set it
         mm = victim.space()
         where = "global_oom" if group == THE_MACHINE else f"oom_memcg={self._path(group)}"
         bound = "CONSTRAINT_NONE" if group == THE_MACHINE else "CONSTRAINT_MEMCG"
