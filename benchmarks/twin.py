@@ -24,7 +24,7 @@ from memtwin.machine.machine import Machine
 from memtwin.units import GIB, PAGE_SIZE, vaddr_to_vpn
 
 MIB = 1 << 20
-SWEEP_LIMITS_MIB = (48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384)
+SWEEP_LIMITS = 12
 
 
 class Watch:
@@ -119,9 +119,16 @@ def host_memory(size_mib: int = 1024) -> dict[str, Any]:
     """Host bytes that a simulated page costs once it is touched."""
     program = Program(size_mib * MIB)
     before = rss_bytes()
-    program.pass_over()
+    with Watch() as watch:
+        program.pass_over()
     grew = rss_bytes() - before
-    return {"bytes_per_page": grew / program.pages, "grew_bytes": grew, "pages": program.pages}
+    return {
+        "bytes_per_page": grew / program.pages,
+        "grew_bytes": grew,
+        "pages": program.pages,
+        "cpu_s": watch.cpu_s,
+        "wall_s": watch.wall_s,
+    }
 
 
 def boot() -> dict[str, Any]:
@@ -142,19 +149,24 @@ def boot() -> dict[str, Any]:
 
 
 def sweep() -> dict[str, Any]:
-    """12 limits over the shipped recording, one after the other."""
+    """12 limits around the peak of the shipped recording, one after the other."""
+    from memtwin.analysis.sizing import choose_limits
     from memtwin.record.trace import open_trace
     from memtwin.sweep.sizing import sweep as sweep_limits
+    from memtwin.workload.replay import replay
 
-    path = Path(str(importlib.resources.files("memtwin") / "data" / "demo.trace"))
-    limits = [mib * MIB for mib in SWEEP_LIMITS_MIB]
+    trace = open_trace(Path(str(importlib.resources.files("memtwin") / "data" / "demo.trace")))
+    config = load_machine("laptop-8g")
+    peak_bytes = replay(trace, config).peak_rss_bytes
+    limits = choose_limits(peak_bytes, SWEEP_LIMITS)
     with Watch() as watch:
-        curve = sweep_limits(open_trace(path), load_machine("laptop-8g"), limits, jobs=1)
+        curve = sweep_limits(trace, config, limits, jobs=1)
     return {
-        "limits": len(curve.points),
+        "limits_mib": [limit / MIB for limit in limits],
         "cpu_s": watch.cpu_s,
         "wall_s": watch.wall_s,
         "verdicts": [str(point.verdict.value) for point in curve.points],
+        "maj_flt": [point.maj_flt for point in curve.points],
     }
 
 
