@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from memtwin.address_space.anon_vma import AnonVmas
 from memtwin.address_space.mm import Mms
 from memtwin.address_space.page_table import PageTables
-from memtwin.address_space.rmap import MappedFiles, Rmap
+from memtwin.address_space.mapped_files import MappedFiles
+from memtwin.address_space.rmap import Rmap
 from memtwin.address_space.vma_merge import Areas
 from memtwin.fault.access import Access
 from memtwin.fault.anonymous import AnonFault

@@ -333,6 +333,7 @@ class FolioReclaim:
         entry: cython.longlong = self.swap.get_swap_page(pfn)
         if entry == 0:
             return 0
+        self.clock.spend(self.cost.swap_slot_ns)
         self.swap.add_to_swap_cache(pfn, entry)
         self.mem.flags[pfn] |= PG_DIRTY
         return 1

@@ -96,9 +96,7 @@ class Kswapd:
             return 0
         if state.state == KSWAPD_DOZING:
             self.vmstat.count(KSWAPD_LOW_WMARK_HIT_QUICKLY, 1)
-            # woken early it keeps what it balanced for before
-            if state.run_highest > state.highest:
-                state.highest = state.run_highest
+            # woken early it keeps the order it balanced for
             if state.sc.order > state.order:
                 state.order = state.sc.order
         self.begin(state)

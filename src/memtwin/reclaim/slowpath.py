@@ -112,6 +112,10 @@ class Slowpath:
         if pfn >= 0 or not gfp & GFP_DIRECT_RECLAIM or gfp & GFP_MEMALLOC:
             self.kswapd.run_pending()
             return pfn if pfn >= 0 else ALLOC_FAILED
+        if order > PAGE_ALLOC_COSTLY_ORDER and gfp & GFP_NORETRY:
+            # direct compaction comes first and is skipped when memory is short; such a request then
+            # fails without reclaim, and kswapd runs when the task next gives up the CPU
+            return ALLOC_FAILED
         self.no_progress_loops = 0
         while True:
             progress: cython.longlong = self.direct_reclaim(gfp, order)

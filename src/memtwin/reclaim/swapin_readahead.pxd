@@ -27,6 +27,8 @@ cdef int SWAP_RA_HITS_MAX
 cdef int SWAP_RA_ORDER_CEILING
 cdef int SWAP_TYPE_SHIFT
 cdef int TABLE_SHIFT
+cdef long long VM_RAND_READ
+cdef long long VM_SEQ_READ
 
 cdef class SwapRa:
     cdef public long long vpn

@@ -9,6 +9,7 @@ from __future__ import annotations
 import cython
 
 from memtwin.address_space.page_table import PageTables
+from memtwin.address_space.vm_flags import VM_RAND_READ, VM_SEQ_READ
 from memtwin.address_space.vma import VMA
 from memtwin.hardware.clock import STALL_SWAP_IN
 from memtwin.hardware.pte import (
@@ -113,11 +114,19 @@ class SwapIn:
         it is here and skipped the swap cache.
         """
         memcg: cython.int = vma.mm.memcg
+        pfn: cython.int
+        # mm/memory.c lru_gen_enter_fault(), v6.12: what a fault brings in is young, unless the area
+        # is read at random or once only
+        if self.tunables.lru_gen_enabled and not vma.vm_flags & (VM_SEQ_READ | VM_RAND_READ):
+            self.lru.lruvecs.in_lru_fault = 1
         if self.swap.is_synchronous(entry) and self.swap.swap_count(entry) == 1:
-            return self.read_directly(entry, memcg)
-        if self.by_area():
-            return self.read_area(entry, vma, vpn)
-        return self.read_cluster(entry, memcg)
+            pfn = self.read_directly(entry, memcg)
+        elif self.by_area():
+            pfn = self.read_area(entry, vma, vpn)
+        else:
+            pfn = self.read_cluster(entry, memcg)
+        self.lru.lruvecs.in_lru_fault = 0
+        return pfn
 
     @cython.ccall
     def swapin_shmem(self, entry: cython.longlong, memcg: cython.int) -> cython.int:
