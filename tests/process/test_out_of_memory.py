@@ -45,6 +45,9 @@ def test_the_kill_order_follows_scores_and_spares_the_exempt(kernel: int) -> Non
     exempt, vpn = writer(machine, "d", 256, -1000)
     assert write(machine, exempt, vpn, 12288) == 12288
     assert victims(machine) == ["c", "b", "a"]
+    # the kernel kills inside the allocation: a fault that waited for that is counted once
+    assert exempt.space().min_flt == 12288
+    assert machine.count("pgfault") == (24 + 16 + 2) * 256 + 12288
     late, vpn = writer(machine, "e", 128)
     write(machine, late, vpn, 128 << 8)
     assert victims(machine) == ["c", "b", "a", "e"]

@@ -61,6 +61,8 @@ cdef class Access:
     cdef long long _block
     cdef long long _base
     cdef int _generation
+    cdef int _oom_mm
+    cdef long long _oom_vpn
     cdef VMA _area
     cpdef int spend(self, long long duration_ns)
     cpdef int touch(self, Mm mm, long long vpn, int kind)
@@ -70,6 +72,7 @@ cdef class Access:
     cdef int write_fast(self, Mm mm, long long vpn, long long spent_ns)
     cdef void remember(self, VMA vma) noexcept
     cpdef int handle_fault(self, Mm mm, long long vpn, int kind)
+    cdef void stop_for_memory(self, Mm mm, long long vpn) noexcept
     cdef int count_fault(self, Mm mm)
     cdef VMA area(self, Mm mm, long long vpn)
     cdef int allowed(self, VMA vma, int kind)

@@ -99,6 +99,8 @@ class Access:
         self._block = _NO_BLOCK
         self._base = 0
         self._generation = 0
+        self._oom_mm = -1  # the fault that found no memory: its mm and page
+        self._oom_vpn = 0
         self._area: VMA | None = None  # where the running batch last faulted
 
     @cython.ccall
@@ -198,6 +200,7 @@ class Access:
             mm.check_sync_rss()
         if self.anon.write_new(vma, vpn, at) != 0:
             self.verdict = VM_FAULT_OOM
+            self.stop_for_memory(mm, vpn)
             return -1
         mm.min_flt += 1
         return 1
@@ -221,13 +224,15 @@ class Access:
         if vma is None or not self.allowed(vma, kind):
             return VM_FAULT_SIGSEGV
         tried: cython.int = 0
-        # arch/x86/mm/fault.c do_user_addr_fault(), v6.12: the first attempt holds only the area's lock;
-        # starting again without it makes a fault major only if it was
+        # arch/x86/mm/fault.c do_user_addr_fault(), v6.12: the first attempt holds only the area's
+        # lock; starting again without it makes a fault major only if it was
         area_locked: cython.int = 1 - self.count_first
         major: cython.int = 0
         verdict: cython.int
+        resumed: cython.int = 1 if mm.id == self._oom_mm and vpn == self._oom_vpn else 0
+        self._oom_mm = -1
         while True:
-            if self.count_first:
+            if self.count_first and (tried or not resumed):
                 self.count_fault(mm)
                 mm.check_sync_rss()
             verdict = self.handle_mm_fault(vma, vpn, kind, tried)
@@ -235,9 +240,11 @@ class Access:
                 break
             tried = 1 if not area_locked or verdict & VM_FAULT_MAJOR else 0
             area_locked = 0
-        if not self.count_first:
+        if not self.count_first and not resumed:
             self.count_fault(mm)
         if verdict & VM_FAULT_ERROR:
+            if verdict & VM_FAULT_OOM:
+                self.stop_for_memory(mm, vpn)
             return verdict & VM_FAULT_ERROR
         self.remember(vma)
         # mm/memory.c mm_account_fault(), v6.1: a fault that had to start again was major
@@ -247,6 +254,17 @@ class Access:
             return VM_FAULT_MAJOR
         mm.min_flt += 1
         return 0
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def stop_for_memory(self, mm: Mm, vpn: cython.longlong) -> cython.void:
+        """The fault is made again once the OOM killer has acted, and is counted only once.
+
+        The kernel kills inside the allocation, which then goes on (mm/page_alloc.c
+        __alloc_pages_may_oom(), v6.1).
+        """
+        self._oom_mm = mm.id
+        self._oom_vpn = vpn
 
     @cython.cfunc
     def count_fault(self, mm: Mm) -> cython.int:

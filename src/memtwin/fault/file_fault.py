@@ -169,7 +169,8 @@ class FileFault:
         elif vma.vm_flags & VM_SEQ_READ:
             advice = ADVICE_SEQUENTIAL
         file: OpenFile = vma.file  # type: ignore[assignment]
-        # mm/memory.c lru_gen_enter_fault(), v6.12: what it reads is young, unless read once or at random
+        # mm/memory.c lru_gen_enter_fault(), v6.12: what it reads is young, unless read once or at
+        # random
         if advice == ADVICE_NORMAL and self.anon.tunables.lru_gen_enabled:
             self.lru.lruvecs.in_lru_fault = 1
         verdict = self.filemap.fault(file, index, advice, tried, vma.mm.memcg)

@@ -132,10 +132,11 @@ class SwapFault:
         mm.dec_rss(MM_SWAPENTS)
         bits: cython.longlong = vma.prot
         alone: cython.int = 1 if exclusive or self.mem.refcount[pfn] == 1 else 0
+        if alone and vma.vm_flags & VM_WRITE and (kind == WRITE or self.lru.tunables.kernel >= 612):
+            # mm/memory.c do_swap_page(), v6.12: a read gets the page writable too; v6.1 not
+            bits |= PTE_RW
         if alone and kind == WRITE:
             bits |= PTE_DIRTY
-            if vma.vm_flags & VM_WRITE:
-                bits |= PTE_RW
             kind = READ
         self.rmap.add_anon(pfn, vma.anon_vma, vpn - vma.start_vpn + vma.pgoff, alone)
         frame: cython.longlong = pfn
