@@ -276,8 +276,8 @@ class Flusher:
     ) -> int:
         self.ext4.place(inode)
         # fs/ext4/page-io.c ext4_init_io_end(), v6.1
-        # DIFFERS: given back at once, not when the write ends; bends
-        # how many slabs of it a burst of small files leaves behind
+        # DIFFERS: given back at once; the end of a write calls nobody up here; bends how many slabs
+        # of it a burst of small files leaves behind
         for kind in (IO_END, IO_END_VEC):
             self.ext4.cache.objects.free_one(kind, self.ext4.cache.objects.alloc_one(kind))
         wrote = int(self.writer.write_range(mapping, start, end, most, sync))

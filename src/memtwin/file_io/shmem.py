@@ -1,8 +1,8 @@
 """Owns shared anonymous memory: objects whose pages live in the page cache and leave it for swap.
 
-Imports reclaim (swap_io, folio_io), swap, page_cache and file_io (cache_pages, invalidate). Has
-never heard of areas or page tables. A slot of an object holds a page or a swap entry; reclaim moves
-pages out (shmem_writepage()), a fault or read here brings them back.
+Imports reclaim (swapin_readahead, folio_io), swap, page_cache, file_io (cache_pages, invalidate).
+Has never heard of areas or page tables. A slot of an object holds a page or a swap entry; reclaim
+moves pages out (shmem_writepage()), a fault here brings them back.
 """
 
 from __future__ import annotations
@@ -15,8 +15,14 @@ from memtwin.file_io.constants import VM_FAULT_MAJOR, VM_FAULT_OOM, VM_FAULT_SIG
 from memtwin.file_io.invalidate import Invalidate
 from memtwin.hardware.clock import STALL_SWAP_IN, Clock
 from memtwin.hardware.cost import CostTable
-from memtwin.memcg.constants import CHARGE_OK
-from memtwin.page.flags import PG_DIRTY, PG_LOCKED, PG_SWAPBACKED, PG_SWAPCACHE, PG_UPTODATE
+from memtwin.page.flags import (
+    PG_DIRTY,
+    PG_LOCKED,
+    PG_SWAPBACKED,
+    PG_SWAPCACHE,
+    PG_UPTODATE,
+    PG_WRITEBACK,
+)
 from memtwin.page.gfp import GFP_HIGHUSER_MOVABLE, NEED_OOM
 from memtwin.page.mem_map import MemMap
 from memtwin.page.vmstat_items import PGMAJFAULT
@@ -25,8 +31,7 @@ from memtwin.page_cache.mapping import Mapping
 from memtwin.page_cache.page_cache import PageCache
 from memtwin.reclaim.folio_io import FolioIo
 from memtwin.reclaim.lru import Lru
-from memtwin.reclaim.slowpath import Slowpath
-from memtwin.reclaim.swap_io import SwapIo
+from memtwin.reclaim.swapin_readahead import SwapIn
 from memtwin.swap.swap import Swap
 from memtwin.units import NIL
 
@@ -42,17 +47,16 @@ class Shmem:
         invalidate: Invalidate,
         folio_io: FolioIo,
         swap: Swap,
-        swap_io: SwapIo,
+        swap_in: SwapIn,
     ) -> None:
         self.pages = pages
         self.mem: MemMap = pages.mem
         self.page_cache: PageCache = pages.page_cache
         self.lru: Lru = pages.lru
-        self.slowpath: Slowpath = pages.slowpath
         self.invalidate = invalidate
         self.folio_io = folio_io
         self.swap = swap
-        self.swap_io = swap_io
+        self.swap_in = swap_in
         self.clock: Clock = folio_io.clock
         self.cost: CostTable = folio_io.cost
         self.fault_pfn = NIL
@@ -114,49 +118,27 @@ class Shmem:
         entry: cython.longlong,
         memcg_id: cython.int,
     ) -> cython.int:
-        """Bring the page of `entry` back into its slot: pfn or NEED_OOM. shmem_swapin_folio(),
-        v6.12.
-
-        # DIFFERS: one page without the swap cache and without cluster readahead
-        (shmem_swapin_cluster());
-        # bends major faults of shared memory on a disk swap upwards.
-        """
-        cached: cython.int = self.swap.lookup(entry)
-        pfn: cython.int = cached
-        if cached >= 0:
+        """Bring the page of `entry` back: pfn or NEED_OOM. shmem_swapin_folio(), v6.12."""
+        pfn: cython.int = self.swap_in.lookup(entry, None, 0)
+        if pfn >= 0:
             self.mem.refcount[pfn] += 1
-            self.folio_io.wait_on_writeback(pfn, STALL_SWAP_IN)
-            self.swap.delete_from_swap_cache(pfn, 0)
         else:
             self.folio_io.vmstat.count(PGMAJFAULT, 1)
             self.folio_io.memcgs.count_event(memcg_id, PGMAJFAULT, 1)
-            pfn = self._read_swap(entry, memcg_id)
+            self.clock.spend(self.cost.major_fault_ns)
+            pfn = self.swap_in.swapin_shmem(entry, memcg_id)
             if pfn < 0:
                 return NEED_OOM
+        if self.mem.flags[pfn] & PG_LOCKED:
+            self.folio_io.wait_on_folio(pfn, STALL_SWAP_IN)
+        if self.mem.flags[pfn] & PG_WRITEBACK:
+            self.folio_io.wait_on_writeback(pfn, STALL_SWAP_IN)
+        if self.mem.flags[pfn] & PG_SWAPCACHE:
+            self.swap.delete_from_swap_cache(pfn, 0)
         self.page_cache.add_to_page_cache(mapping, index, pfn)
-        if cached < 0:
-            self.lru.folio_add_lru(pfn)
         self.mem.refcount[pfn] -= 1
         self.mem.flags[pfn] |= PG_DIRTY | PG_UPTODATE
         self.swap.swap_free(entry)
-        return pfn
-
-    @cython.cfunc
-    def _read_swap(self, entry: cython.longlong, memcg_id: cython.int) -> cython.int:
-        pfn: cython.int = self.slowpath.alloc_page(GFP_HIGHUSER_MOVABLE, 0)
-        if pfn < 0:
-            return NEED_OOM
-        if (
-            memcg_id > 0
-            and self.slowpath.charge_page(pfn, memcg_id, GFP_HIGHUSER_MOVABLE) != CHARGE_OK
-        ):
-            self.lru.folio_put(pfn)
-            return NEED_OOM
-        self.mem.flags[pfn] |= PG_LOCKED | PG_SWAPBACKED
-        self.swap.swapin_uncharge(entry)
-        self.swap_io.swap_readpage(pfn, entry)
-        if self.mem.flags[pfn] & PG_LOCKED:
-            self.folio_io.wait_on_folio(pfn, STALL_SWAP_IN)
         return pfn
 
     @cython.ccall

@@ -271,7 +271,7 @@ class Kernel:
             self.file_rooms.invalidate,
             self.folio_io,
             self.swap,
-            self.swap_io,
+            self.swap_in,
         )
         anon = AnonFault(
             self.mem,
