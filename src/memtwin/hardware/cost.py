@@ -21,6 +21,7 @@ COSTS: dict[str, tuple[int, str]] = {
     "write_page_ns": (400, "MODEL: look up, copy and dirty one page in write()"),
     "scan_page_ns": (150, "MODEL: one page through shrink_folio_list without I/O"),
     "rmap_walk_ns": (100, "MODEL: one mapping found and tested or cleared"),
+    "submit_io_ns": (2000, "MODEL: build a request, hand it to the device and take its interrupt"),
     "swap_slot_ns": (100, "MODEL: allocate or free one slot"),
     "zram_compress_ns": (4000, "MODEL: lzo-rle, 4 KiB at 1 GB/s"),
     "zram_decompress_ns": (1500, "MODEL: lzo-rle, 4 KiB at 2.7 GB/s"),

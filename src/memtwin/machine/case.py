@@ -40,6 +40,7 @@ GUEST_COSTS = {
     "write_page_ns": 15_000,
     "scan_page_ns": 5_000,
     "rmap_walk_ns": 3_000,
+    "submit_io_ns": 100_000,
     "swap_slot_ns": 3_000,
     "zram_compress_ns": 60_000,
     "zram_decompress_ns": 30_000,
@@ -50,8 +51,8 @@ GUEST_COSTS = {
     "checkpoint_ns": 55_000_000,
 }
 THROTTLE_BURST_NS = 100_000_000  # QEMU's throttling.bps-total without a burst: 100 ms of it
-GUEST_DISK_LATENCY_NS = 150_000
-GUEST_DISK_BYTES_PER_S = 200_000_000
+GUEST_DISK_LATENCY_NS = 40_000
+GUEST_DISK_BYTES_PER_S = 1_000_000_000
 _FILES_ROOT = "/d"  # where the recorded machines mount their file system
 _NS_PER_S = 1_000_000_000
 

@@ -33,6 +33,7 @@ cdef class FolioIo:
     cdef public int nr_throttled
     cpdef int submit_read(self, int device, int pfn, long long block)
     cpdef int submit_write(self, int device, int pfn, long long block)
+    cdef void submit(self, BlockDevice disk, int op, int pfn, long long block)
     cpdef long long submit_raw(self, int device, int op, long long block, int nr_pages)
     cpdef int unplug(self)
     cdef void start_writeback(self, int pfn)

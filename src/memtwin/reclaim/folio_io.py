@@ -59,7 +59,7 @@ class FolioIo:
     ) -> cython.int:
         """Read a locked frame from `block` (counted in pages); 0. Ends uptodate and unlocked."""
         disk: BlockDevice = self.devices[device]
-        disk.submit(self.clock.now_ns, IO_READ, pfn, block, 1)
+        self.submit(disk, IO_READ, pfn, block)
         self.vmstat.count(PGPGIN, 4)  # KiB; block/blk-core.c submit_bio(), v6.1 counts sectors
         return 0
 
@@ -69,9 +69,19 @@ class FolioIo:
     ) -> cython.int:
         """Write a frame that `start_writeback` marked to `block`; 0."""
         disk: BlockDevice = self.devices[device]
-        disk.submit(self.clock.now_ns, IO_WRITE, pfn, block, 1)
+        self.submit(disk, IO_WRITE, pfn, block)
         self.vmstat.count(PGPGOUT, 4)
         return 0
+
+    @cython.cfunc
+    def submit(
+        self, disk: BlockDevice, op: cython.int, pfn: cython.int, block: cython.longlong
+    ) -> cython.void:
+        """Plug one frame; a request that cannot be merged with goes out first, at the CPU's cost."""
+        before: cython.longlong = disk.nr_reads + disk.nr_writes
+        disk.submit(self.clock.now_ns, op, pfn, block, 1)
+        if disk.nr_reads + disk.nr_writes > before:
+            self.clock.spend(self.cost.submit_io_ns)
 
     @cython.ccall
     def submit_raw(
@@ -93,6 +103,7 @@ class FolioIo:
             disk = self.devices[i]
             if disk.plugged > 0:
                 disk.issue(self.clock.now_ns)
+                self.clock.spend(self.cost.submit_io_ns)
         return 0
 
     @cython.cfunc

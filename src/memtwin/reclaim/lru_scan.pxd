@@ -4,6 +4,7 @@ from memtwin.page.mem_map cimport MemMap
 from memtwin.page.tunables cimport Tunables
 from memtwin.page.vmstat cimport VmStat
 from memtwin.reclaim.flusher_threads cimport FlusherThreads
+from memtwin.reclaim.folio_io cimport FolioIo
 from memtwin.reclaim.folio_reclaim cimport FolioReclaim
 from memtwin.reclaim.lru cimport Lru
 from memtwin.reclaim.lruvec cimport Lruvecs

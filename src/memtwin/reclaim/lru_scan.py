@@ -43,6 +43,7 @@ from memtwin.reclaim.constants import (
     SWAP_CLUSTER_MAX,
 )
 from memtwin.reclaim.flusher_threads import FlusherThreads
+from memtwin.reclaim.folio_io import FolioIo
 from memtwin.reclaim.folio_reclaim import FolioReclaim
 from memtwin.reclaim.lru import Lru
 from memtwin.reclaim.scan_balance import ScanBalance
@@ -291,6 +292,7 @@ class LruScan:
     @cython.cfunc
     def shrink_lruvec(self, lruvec: cython.int, sc: ScanControl) -> cython.void:
         """Scan all four lists in turns of 32 pages, in proportion, until enough is freed."""
+        folio_io: FolioIo = self.folio_reclaim.folio_io
         self.balance.get_scan_count(lruvec, sc)
         freed: cython.longlong = 0
         step: cython.longlong
@@ -313,11 +315,13 @@ class LruScan:
                         step = SWAP_CLUSTER_MAX
                     self.nr_left[lru] -= step
                     freed += self.shrink_list(lru, step, lruvec, sc)
+            # interrupts come in between: what they end is rotated to where the next turn looks
+            folio_io.run_completions(folio_io.clock.now_ns)
             if freed < sc.nr_to_reclaim or proportional:
                 continue
             if not self.scale_targets():
                 break
-        self.folio_reclaim.folio_io.unplug()
+        folio_io.unplug()
         sc.nr_reclaimed += freed
         if self.can_age_anon() and self.balance.inactive_is_low(lruvec, LRU_INACTIVE_ANON):
             self.shrink_active_list(SWAP_CLUSTER_MAX, lruvec, sc, LRU_ACTIVE_ANON)
