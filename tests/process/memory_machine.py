@@ -146,7 +146,7 @@ def build(kernel: int = 601, ram_mib: int = 64, **sysctls: int) -> MemoryMachine
         page_cache, buffer_heads, slub, slowpath, workingset, folio_io, rmap, cost, device,
         192 << 20,
     )  # fmt: skip
-    shmem = Shmem(rooms.cache_pages, rooms.invalidate, folio_io, swap, swap_io)
+    shmem = Shmem(rooms.cache_pages, rooms.invalidate, folio_io, swap, reclaim.swap_in)
     anon = AnonFault(mem, tables, rmap, slowpath, lru, clock, cost, tunables)
     table_alloc = TableAlloc(mem, tables, slowpath, charge)
     file = FileFault(anon, rooms.filemap, rooms.dirty, shmem)
