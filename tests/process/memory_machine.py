@@ -149,7 +149,7 @@ def build(kernel: int = 601, ram_mib: int = 64, **sysctls: int) -> MemoryMachine
     shmem = Shmem(rooms.cache_pages, rooms.invalidate, folio_io, swap, reclaim.swap_in)
     anon = AnonFault(mem, tables, rmap, slowpath, lru, clock, cost, tunables)
     table_alloc = TableAlloc(mem, tables, slowpath, charge)
-    file = FileFault(anon, rooms.filemap, rooms.dirty, shmem)
+    file = FileFault(anon, rooms.filemap, rooms.writes, shmem)
     cow = Cow(anon, file, swap, vmstat)
     thp = Thp(anon, table_alloc, memcgs, vmstat)
     swap_fault = SwapFault(cow, swap, reclaim.swap_in, folio_io, memcgs)

@@ -172,7 +172,7 @@ def build(
     shmem = Shmem(rooms.cache_pages, rooms.invalidate, folio_io, swap, swap_io)
     anon = AnonFault(mem, tables, rmap, slowpath, lru, clock, cost, tunables)
     table_alloc = TableAlloc(mem, tables, slowpath, charge)
-    file = FileFault(anon, rooms.filemap, rooms.dirty, shmem)
+    file = FileFault(anon, rooms.filemap, rooms.writes, shmem)
     cow = Cow(anon, file, swap, vmstat)
     thp = Thp(anon, table_alloc, memcgs, vmstat)
     swap_fault = SwapFault(cow, swap, reclaim.swap_in, folio_io, memcgs)

@@ -3,7 +3,7 @@ from memtwin.address_space.page_table cimport PageTables
 from memtwin.address_space.rmap cimport Rmap
 from memtwin.address_space.vma cimport VMA
 from memtwin.fault.anonymous cimport AnonFault
-from memtwin.file_io.dirty cimport Dirty
+from memtwin.file_io.buffered_write cimport BufferedWrite
 from memtwin.file_io.filemap cimport Filemap
 from memtwin.file_io.open_file cimport OpenFile
 from memtwin.file_io.shmem cimport Shmem
@@ -51,9 +51,8 @@ cdef class FileFault:
     cdef public CostTable cost
     cdef public AnonFault anon
     cdef public Filemap filemap
-    cdef public Dirty dirty
+    cdef public BufferedWrite writes
     cdef public Shmem shmem
-    cdef public object throttle
     cdef public int pfn
     cdef int do_fault(self, VMA vma, long long vpn, long long at, int kind, int tried)
     cdef int fault_around(self, VMA vma, long long vpn, long long at)

@@ -6,8 +6,6 @@ the private copy that a first write makes. mm/memory.c do_fault(), v6.1 and v6.1
 
 from __future__ import annotations
 
-from typing import Any
-
 import cython
 
 from memtwin.address_space.mm import Mm
@@ -36,7 +34,7 @@ from memtwin.fault.verdicts import (
     VM_FAULT_RETRY,
     WRITE,
 )
-from memtwin.file_io.dirty import Dirty
+from memtwin.file_io.buffered_write import BufferedWrite
 from memtwin.file_io.filemap import Filemap
 from memtwin.file_io.open_file import OpenFile
 from memtwin.file_io.shmem import Shmem
@@ -63,7 +61,9 @@ FAULT_AROUND_PAGES = 16  # mm/memory.c fault_around_bytes 65536, v6.1
 class FileFault:
     """Fills empty entries from the page cache, reading what is not there."""
 
-    def __init__(self, anon: AnonFault, filemap: Filemap, dirty: Dirty, shmem: Shmem) -> None:
+    def __init__(
+        self, anon: AnonFault, filemap: Filemap, writes: BufferedWrite, shmem: Shmem
+    ) -> None:
         self.mem: MemMap = anon.mem
         self.tables: PageTables = anon.tables
         self.rmap: Rmap = anon.rmap
@@ -72,9 +72,8 @@ class FileFault:
         self.cost: CostTable = anon.cost
         self.anon = anon
         self.filemap = filemap
-        self.dirty = dirty
         self.shmem = shmem
-        self.throttle: Any = None  # file_io/throttle.py, once the machine has one: ratelimited()
+        self.writes = writes
         self.pfn = -1  # the page that the last get_page brought
 
     @cython.cfunc
@@ -237,8 +236,7 @@ class FileFault:
         """
         if vma.kind == VMA_FILE:
             file: OpenFile = vma.file  # type: ignore[assignment]
-            if self.dirty.folio_mark_dirty(file.mapping, pfn) and self.throttle is not None:
-                self.throttle.ratelimited()
+            self.writes.page_mkwrite(file, self.mem.index[pfn], pfn)
             return 0
         self.mem.flags[pfn] |= PG_DIRTY
         return 0

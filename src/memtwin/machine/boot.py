@@ -49,6 +49,8 @@ from memtwin.process.overcommit import Overcommit
 from memtwin.process.space import Space
 from memtwin.process.syscalls import Syscalls
 from memtwin.process.task import Tasks
+from memtwin.reclaim.compact_policy import CompactPolicy
+from memtwin.reclaim.compaction import Compaction
 from memtwin.reclaim.folio_io import FolioIo
 from memtwin.reclaim.folio_reclaim import FolioReclaim
 from memtwin.reclaim.kswapd import Kswapd
@@ -59,6 +61,7 @@ from memtwin.reclaim.memcg_lru import MemcgLru
 from memtwin.reclaim.mglru import Mglru
 from memtwin.reclaim.mglru_gens import MglruGens
 from memtwin.reclaim.mglru_walk import MglruWalk
+from memtwin.reclaim.migrate import Migrate
 from memtwin.reclaim.scan_balance import ScanBalance
 from memtwin.reclaim.shrinker import Shrinkers
 from memtwin.reclaim.slowpath import Slowpath
@@ -224,6 +227,14 @@ class Kernel:
         self.slowpath = Slowpath(
             self.mem, self.page_alloc, self.charge, self.vmscan, self.kswapd, self.clock
         )
+        self.migrate = Migrate(
+            self.lru, self.rmap, self.page_cache, self.buffer_heads, self.swap, self.clock,
+            self.cost,
+        )  # fmt: skip
+        compaction = Compaction(self.lru, self.migrate, self.clock, self.cost)
+        self.compact = CompactPolicy(compaction, self.vmscan, self.page_alloc)
+        self.kswapd.compact = self.compact
+        self.slowpath.compact = self.compact
         self.swap_in = SwapIn(
             self.swap,
             self.swap_io,
@@ -283,7 +294,7 @@ class Kernel:
             self.cost,
             self.tunables,
         )
-        file = FileFault(anon, self.file_rooms.filemap, self.file_rooms.dirty, self.shmem)
+        file = FileFault(anon, self.file_rooms.filemap, self.file_rooms.writes, self.shmem)
         cow = Cow(anon, file, self.swap, self.vmstat)
         swap_fault = SwapFault(cow, self.swap, self.swap_in, self.folio_io, self.memcgs)
         thp = Thp(anon, self.table_alloc, self.memcgs, self.vmstat)
@@ -364,6 +375,8 @@ class Kernel:
             ("lruvecs", self.lruvecs),
             ("lru", self.lru),
             ("kswapd", self.kswapd),
+            ("compaction", self.compact.compaction),
+            ("compact_policy", self.compact),
             ("file_rooms", self.file_rooms),
             ("overcommit", self.overcommit),
             ("tasks", self.tasks),

@@ -173,6 +173,7 @@ class Machine:
         for process in self.processes.values():
             if not process.alive:
                 self.scheduler.drop(str(process.pid))
+                self.kernel.file_rooms.throttle.forget(process.pid)
 
     # time
 
@@ -197,12 +198,15 @@ class Machine:
             self.drop_caches(value)
             return
         if name == "vm.compact_memory":
-            raise UserError("vm.compact_memory: the twin has no compaction yet")
+            self.kernel.compact.compact_all()
+            return
         tunables, page_alloc = self.kernel.tunables, self.kernel.page_alloc
         tunables.set(name, value)
         if name in ("vm.min_free_kbytes", "vm.watermark_scale_factor"):
             page_alloc.setup_per_zone_wmarks()
             page_alloc.setup_per_zone_lowmem_reserve()
+        elif name.startswith("vm.dirty_"):
+            self.kernel.file_rooms.limits.writeback_set_ratelimit()
         elif name == "vm.lowmem_reserve_ratio":
             page_alloc.setup_per_zone_lowmem_reserve()
 
