@@ -3,6 +3,7 @@ from memtwin.page.page_alloc cimport PageAlloc
 from memtwin.page.tunables cimport Tunables
 from memtwin.page.vmstat cimport VmStat
 from memtwin.page.zone cimport Zone, Zones
+from memtwin.reclaim.compact_policy cimport CompactPolicy
 from memtwin.reclaim.folio_io cimport FolioIo
 from memtwin.reclaim.scan_control cimport ScanControl
 from memtwin.reclaim.vmscan cimport Vmscan
@@ -49,6 +50,7 @@ cdef class Kswapd:
     cdef public Tunables tunables
     cdef public list nodes
     cdef public int nr_pending
+    cdef public CompactPolicy compact
     cpdef int wakeup(self, int node, int order, int highest)
     cdef void wake_all(self, int gfp, int order)
     cpdef int run_pending(self)

@@ -24,6 +24,7 @@ from memtwin.page.vmstat_items import (
     PAGEOUTRUN,
 )
 from memtwin.page.zone import Zone
+from memtwin.reclaim.compact_policy import CompactPolicy
 from memtwin.reclaim.constants import (
     DEF_PRIORITY,
     KSWAPD_ASLEEP,
@@ -76,6 +77,7 @@ class Kswapd:
         self.tunables = page_alloc.tunables
         self.nodes = [KswapdNode(node, self.zones.nr_types) for node in range(self.zones.nr_nodes)]
         self.nr_pending = 0  # woken, and not run yet
+        self.compact: CompactPolicy | None = None  # what follows it; the machine connects it
 
     # -- waking --------------------------------------------------------------------------------
 
@@ -294,6 +296,8 @@ class Kswapd:
         if self.may_sleep(state):
             state.state = KSWAPD_DOZING
             state.until_ns = self.clock.now_ns + 25 * THROTTLE_JIFFY_NS
+            if self.compact is not None:
+                self.compact.kswapd_sleeps(state.node, state.run_order, state.run_highest)
             return
         self.vmstat.count(KSWAPD_HIGH_WMARK_HIT_QUICKLY, 1)
         self.begin(state)

@@ -4,6 +4,7 @@ from memtwin.memcg.table cimport MemcgTable
 from memtwin.page.mem_map cimport MemMap
 from memtwin.page.page_alloc cimport PageAlloc
 from memtwin.page.zone cimport Zone, Zones
+from memtwin.reclaim.compact_policy cimport CompactPolicy
 from memtwin.reclaim.kswapd cimport Kswapd
 from memtwin.reclaim.vmscan cimport Vmscan
 
@@ -11,11 +12,14 @@ cdef int ALLOC_FAILED
 cdef int ALLOC_NO_WATERMARKS
 cdef int ALLOC_WMARK_HIGH
 cdef int CHARGE_OK
+cdef int COMPACT_DEFERRED
+cdef int COMPACT_PRIO_ASYNC
 cdef int GFP_DIRECT_RECLAIM
 cdef int GFP_HIGHUSER_MOVABLE
 cdef int GFP_KERNEL
 cdef int GFP_KSWAPD_RECLAIM
 cdef int GFP_MEMALLOC
+cdef int GFP_MOVABLE_BIT
 cdef int GFP_NOFAIL
 cdef int GFP_NORETRY
 cdef int GFP_RETRY_MAYFAIL
@@ -25,6 +29,7 @@ cdef int MEMCG_HIGH
 cdef int MEMCG_MAX
 cdef int MEMCG_OOM
 cdef int NEED_OOM
+cdef int NEED_RECLAIM
 cdef int NIL
 cdef int NR_FREE_PAGES
 cdef int PAGE_ALLOC_COSTLY_ORDER
@@ -44,9 +49,11 @@ cdef class Slowpath:
     cdef public Zones zones
     cdef public int oom_memcg_id
     cdef public int no_progress_loops
+    cdef public CompactPolicy compact
     cpdef int alloc_page(self, int gfp, int order)
     cdef void wake_boosted(self)
     cdef int alloc_slowly(self, int gfp, int order)
+    cdef int compact_first(self, int gfp, int order, int alloc_flags)
     cdef long long direct_reclaim(self, int gfp, int order)
     cdef int allow_direct_reclaim(self, int node)
     cdef int should_reclaim_retry(self, int gfp, int order, int alloc_flags, long long progress)

@@ -21,15 +21,19 @@ from memtwin.page.gfp import (
     GFP_KERNEL,
     GFP_KSWAPD_RECLAIM,
     GFP_MEMALLOC,
+    GFP_MOVABLE_BIT,
     GFP_NOFAIL,
     GFP_NORETRY,
     GFP_RETRY_MAYFAIL,
     NEED_OOM,
+    NEED_RECLAIM,
 )
 from memtwin.page.mem_map import MemMap
 from memtwin.page.page_alloc import PageAlloc
 from memtwin.page.vmstat_items import NR_FREE_PAGES, PGSCAN_DIRECT_THROTTLE
 from memtwin.page.zone import Zone, Zones
+from memtwin.reclaim.compact_constants import COMPACT_DEFERRED, COMPACT_PRIO_ASYNC
+from memtwin.reclaim.compact_policy import CompactPolicy
 from memtwin.reclaim.constants import (
     HZ,
     MAX_RECLAIM_RETRIES,
@@ -60,6 +64,7 @@ class Slowpath:
         # after NEED_OOM: the group that is out of memory, -1 when it is the machine
         self.oom_memcg_id = NIL
         self.no_progress_loops = 0
+        self.compact: CompactPolicy | None = None  # what makes large blocks; the machine connects it
 
     def connect(
         self, vmscan: Vmscan | None, kswapd: Kswapd | None, clock: Clock | None
@@ -94,7 +99,6 @@ class Slowpath:
     @cython.cfunc
     def alloc_slowly(self, gfp: cython.int, order: cython.int) -> cython.int:
         """kswapd, reserves, direct reclaim, retries (mm/page_alloc.c __alloc_pages_slowpath())."""
-        # DIFFERS: no compaction; bends requests of order 1 and more in a fragmented zone
         if self.kswapd is None:
             self.oom_memcg_id = NIL
             return NEED_OOM if gfp & GFP_DIRECT_RECLAIM else ALLOC_FAILED
@@ -112,9 +116,11 @@ class Slowpath:
         if pfn >= 0 or not gfp & GFP_DIRECT_RECLAIM or gfp & GFP_MEMALLOC:
             self.kswapd.run_pending()
             return pfn if pfn >= 0 else ALLOC_FAILED
-        if order > PAGE_ALLOC_COSTLY_ORDER and gfp & GFP_NORETRY:
-            # direct compaction comes first and is skipped when memory is short; such a request then
-            # fails without reclaim, and kswapd runs when the task next gives up the CPU
+        if self.compact is not None and order > 0:
+            pfn = self.compact_first(gfp, order, alloc_flags)
+            if pfn != NEED_RECLAIM:
+                return pfn
+        elif order > PAGE_ALLOC_COSTLY_ORDER and gfp & GFP_NORETRY:
             return ALLOC_FAILED
         self.no_progress_loops = 0
         while True:
@@ -124,6 +130,8 @@ class Slowpath:
                 if pfn < 0:
                     self.page_alloc.drain_all_pages()
                     pfn = self.page_alloc.get_page_from_freelist(gfp, order, alloc_flags)
+            if pfn < 0 and order > 0 and self.compact is not None:
+                pfn = self.compact.direct_compact(gfp, order, alloc_flags, self.compact.priority)
             if pfn >= 0:
                 return pfn
             if gfp & GFP_NORETRY:
@@ -137,7 +145,29 @@ class Slowpath:
                 if pfn >= 0:
                     return pfn
                 continue
+            if progress > 0 and order > 0 and self.compact is not None:
+                if self.compact.should_retry(gfp, order, alloc_flags):
+                    continue
             return self.out_of_memory(gfp, order)
+
+    @cython.cfunc
+    def compact_first(
+        self, gfp: cython.int, order: cython.int, alloc_flags: cython.int
+    ) -> cython.int:
+        """Costly and unmovable blocks are first tried to be made of what is free: a pfn,
+        ALLOC_FAILED when reclaim would not help, or NEED_RECLAIM."""
+        # mm/page_alloc.c __alloc_pages_slowpath(), v6.1
+        self.compact.start_request()
+        if order <= PAGE_ALLOC_COSTLY_ORDER and gfp & GFP_MOVABLE_BIT:
+            return NEED_RECLAIM
+        pfn: cython.int = self.compact.direct_compact(gfp, order, alloc_flags, COMPACT_PRIO_ASYNC)
+        if pfn >= 0:
+            return pfn
+        if order > PAGE_ALLOC_COSTLY_ORDER and gfp & GFP_NORETRY:
+            if self.compact.result <= COMPACT_DEFERRED:
+                # kswapd runs when the task next gives up the CPU
+                return ALLOC_FAILED
+        return NEED_RECLAIM
 
     @cython.cfunc
     def direct_reclaim(self, gfp: cython.int, order: cython.int) -> cython.longlong:
