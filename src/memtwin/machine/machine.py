@@ -24,6 +24,7 @@ from memtwin.machine.proc import twin_texts
 from memtwin.machine.process import Process
 from memtwin.machine.scheduler import Job, Scheduler
 from memtwin.machine.timers import Timers
+from memtwin.page.tunables import THP_NEVER
 from memtwin.process.init_image import InitImage, Operation
 from memtwin.process.task import Task
 
@@ -61,6 +62,8 @@ class Machine:
         self.cgroups = Cgroups(kernel)
         self.init_image: InitImage | None = None
         self.init: Task | None = None
+        self._khugepaged_stack: list[int] = []  # runs while huge pages are switched on
+        self._user_min_free_kbytes = -1
         self._waiting: dict[str, deque[Job]] = {}  # jobs that a process has still to begin
         self.texts = twin_texts(self.kernel)
         if config.limit is not None:
@@ -202,6 +205,8 @@ class Machine:
             return
         tunables, page_alloc = self.kernel.tunables, self.kernel.page_alloc
         tunables.set(name, value)
+        if name == "vm.min_free_kbytes":
+            self._user_min_free_kbytes = int(tunables.min_free_kbytes)
         if name in ("vm.min_free_kbytes", "vm.watermark_scale_factor"):
             page_alloc.setup_per_zone_wmarks()
             page_alloc.setup_per_zone_lowmem_reserve()
@@ -212,7 +217,22 @@ class Machine:
 
     def set_thp(self, mode: int) -> None:
         """Write /sys/kernel/mm/transparent_hugepage/enabled: a THP_* of page/tunables."""
-        self.kernel.tunables.thp_enabled = mode
+        # mm/khugepaged.c start_stop_khugepaged(), v6.1: a kernel thread, and reserves of free blocks
+        kernel = self.kernel
+        watermarks, tunables = kernel.page_alloc.watermarks, kernel.tunables
+        tunables.thp_enabled = mode
+        if mode != THP_NEVER:
+            if not self._khugepaged_stack:
+                self._khugepaged_stack = kernel.stacks.take(0, 0) or []
+            least = watermarks.hugepages_min_free_kbytes()
+        else:
+            if self._khugepaged_stack:
+                kernel.stacks.drop(self._khugepaged_stack, 0)
+                self._khugepaged_stack = []
+            least = watermarks.default_min_free_kbytes(THP_NEVER)
+            tunables.min_free_kbytes = self._user_min_free_kbytes
+        tunables.min_free_kbytes = max(tunables.min_free_kbytes, least)
+        kernel.page_alloc.setup_per_zone_wmarks()
 
     def sync(self) -> None:
         """sync(2): everything dirty is on disk afterwards."""

@@ -270,10 +270,17 @@ class Watermarks:
         least = min(max(math.isqrt(lowmem_pages * 4 * 16), 128), 262144)
         if not hugepages_enabled:
             return least
-        # mm/khugepaged.c set_recommended_min_free_kbytes(), v6.12
+        return max(least, self._recommended_kbytes(lowmem_pages))
+
+    def _recommended_kbytes(self, lowmem_pages: int) -> int:
+        # mm/khugepaged.c set_recommended_min_free_kbytes(), v6.1 and v6.12
         nr_zones = sum(1 for z in self.zones.populated() if z.zone_idx <= self.zones.idx_normal)
         recommended = PAGEBLOCK_PAGES * nr_zones * (2 + MIGRATE_PCPTYPES * MIGRATE_PCPTYPES)
-        return max(least, min(recommended, lowmem_pages // 20) * 4)
+        return min(recommended, lowmem_pages // 20) * 4
+
+    def hugepages_min_free_kbytes(self) -> int:
+        """vm.min_free_kbytes that switching huge pages on asks for at least."""
+        return self._recommended_kbytes(self.nr_free_buffer_pages())
 
     @cython.ccall
     def si_mem_available(self) -> cython.longlong:
