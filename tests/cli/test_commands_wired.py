@@ -104,7 +104,9 @@ def test_size_tries_limits_around_the_peak_and_answers(
     assert isinstance(curve, SizingCurve)
     assert curve.slowdown_target_percent == 20.0
     assert curve.smallest_under_target_bytes == 62 * MIB
-    assert curve.unlimited == synthetic.result(None)
+    assert curve.unlimited is not None
+    assert curve.unlimited.run_ns == synthetic.result(None).run_ns
+    assert curve.unlimited.slowdown_percent == 0.0
 
 
 def test_size_takes_the_limits_it_is_given(

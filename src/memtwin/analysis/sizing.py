@@ -164,7 +164,7 @@ def make_curve(
     ordered = [_against(unlimited, point) for point in ordered]
     return SizingCurve(
         points=ordered,
-        unlimited=unlimited,
+        unlimited=None if unlimited is None else _against(unlimited, unlimited),
         slowdown_target_percent=slowdown_target_percent,
         knee_bytes=knee_bytes(ordered),
         smallest_under_target_bytes=smallest_under(ordered, slowdown_target_percent),

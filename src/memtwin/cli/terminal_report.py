@@ -140,7 +140,7 @@ def _sizing(curve: SizingCurve, wide: bool) -> RenderableType:  # noqa: FBT001
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("", min_width=8, no_wrap=True)
     runs = [*curve.points, *([curve.unlimited] if curve.unlimited is not None else [])]
-    worst = max([math.log1p(run.slowdown_percent or 0.0) for run in runs], default=0.0)
+    worst = max([math.log1p(max(run.slowdown_percent or 0.0, 0.0)) for run in runs], default=0.0)
     for run in runs:
         style = _colour(run, curve.slowdown_target_percent)
         share = math.log1p(max(run.slowdown_percent or 0.0, 0.0)) / (worst or 1.0)

@@ -1,15 +1,12 @@
 """Owns how many pages may be dirty: thresholds, the device's share of them, its measured bandwidth.
 
 Imports page and hardware. Arithmetic over counters: it writes no page and wakes nobody. One device
-holds all files, so one `bdi_writeback` is enough.
-
-# DIFFERS: no per-memcg domains (CONFIG_CGROUP_WRITEBACK); a writer in a small memcg is throttled by
-the
-# machine's limits alone; bends nr_dirty inside a memcg limit, where reclaim then meets more dirty
-pages.
+holds all files, so one `bdi_writeback` is enough. What a group may have dirty is group_dirty's.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from memtwin.hardware.clock import Clock
 from memtwin.page.tunables import Tunables
@@ -26,6 +23,9 @@ from memtwin.page.vmstat_items import (
     NR_ZONE_INACTIVE_FILE,
 )
 from memtwin.page.zone import Zones
+
+if TYPE_CHECKING:
+    from memtwin.file_io.group_dirty import GroupDirty
 
 PAGE_SIZE = 4096
 HZ = 250  # MODEL: CONFIG_HZ of distribution kernels; the rate control rounds to jiffies
@@ -64,6 +64,7 @@ class DirtyLimits:
         self.vmstat = vmstat
         self.zones = zones
         self.tunables = tunables
+        self.available = 0  # pages that may hold dirty data, when the limits were last worked out
         self.thresh = 0
         self.bg_thresh = 0
         self.dirty_limit = 0  # dom->dirty_limit
@@ -79,6 +80,7 @@ class DirtyLimits:
         self._written_seen = vmstat.global_node_page_state(NR_WRITTEN)
         self._period_end = 0  # 0: the period timer is off
         self.dirty_exceeded = 0
+        self.groups: GroupDirty | None = None  # set where the rooms are put together
         self.writeback_set_ratelimit()
 
     def writeback_set_ratelimit(self) -> None:
@@ -117,7 +119,7 @@ class DirtyLimits:
     def domain_dirty_limits(self) -> None:
         """Work out `thresh` and `bg_thresh`: mm/page-writeback.c domain_dirty_limits(), v6.12."""
         tunables = self.tunables
-        available = self.global_dirtyable_memory()
+        available = self.available = self.global_dirtyable_memory()
         ratio = tunables.dirty_ratio * PAGE_SIZE // 100
         bg_ratio = tunables.dirty_background_ratio * PAGE_SIZE // 100
         thresh = ratio * available // PAGE_SIZE
@@ -185,7 +187,9 @@ class DirtyLimits:
         """Whether background writing has work: mm/page-writeback.c wb_over_bg_thresh(), v6.1."""
         self.domain_dirty_limits()
         dirty = self.nr_dirty()
-        return dirty > self.bg_thresh or dirty > self.wb_thresh(self.bg_thresh)
+        if dirty > self.bg_thresh or dirty > self.wb_thresh(self.bg_thresh):
+            return True
+        return self.groups is not None and self.groups.any_over_bg_thresh()
 
     def hard_dirty_limit(self) -> int:
         """mm/page-writeback.c hard_dirty_limit(), v6.1."""
@@ -193,28 +197,22 @@ class DirtyLimits:
 
     def pos_ratio(self) -> int:
         """Scale of the rate limit, 1 << RATELIMIT_SHIFT is 1: wb_position_ratio(), v6.1."""
-        limit = self.hard_dirty_limit()
-        dirty = self.wb_dirty()
-        if dirty >= limit:
-            return 0
-        setpoint = (self.freerun() + limit) // 2
-        ratio = _polynom(setpoint, dirty, limit)
-        wb_thresh = max(min(self.wb_thresh(self.thresh), self.thresh), (limit - dirty) // 8)
-        x = (wb_thresh << 16) // (self.thresh | 1)
-        wb_setpoint = setpoint * x >> 16
-        span = (self.thresh - wb_thresh + 8 * self.avg_write_bandwidth) * x >> 16
-        intercept = wb_setpoint + span
-        if dirty < intercept - span // 4:
-            ratio = ratio * (intercept - dirty) // ((intercept - wb_setpoint) | 1)
-        else:
-            ratio //= 4
-        intercept = wb_thresh // 2
-        if dirty < intercept:
-            ratio = ratio * intercept // dirty if dirty > intercept // 8 else ratio * 8
-        return ratio
+        return position_ratio(
+            self.hard_dirty_limit(), self.thresh, self.freerun(), self.wb_dirty(),
+            self.wb_thresh(self.thresh), self.avg_write_bandwidth,
+        )  # fmt: skip
 
-    def update_bandwidth(self, ratelimit_too: int, pos_ratio: int) -> None:
-        """__wb_update_bandwidth(): at most one call a BANDWIDTH_INTERVAL has an effect, v6.1."""
+    def setpoint(self) -> int:
+        """Dirty pages that the rate control aims at."""
+        return (self.freerun() + self.hard_dirty_limit()) // 2
+
+    def update_bandwidth(
+        self, ratelimit_too: int, pos_ratio: int, group: GroupDirty | None = None
+    ) -> None:
+        """__wb_update_bandwidth(): at most one call a BANDWIDTH_INTERVAL has an effect, v6.1.
+
+        `group` is the writer's, measured, if it has limits of its own.
+        """
         now = self.jiffies()
         if now <= self.bw_time_stamp + BANDWIDTH_INTERVAL:
             return
@@ -225,7 +223,11 @@ class DirtyLimits:
             if now >= self.dirty_limit_tstamp + BANDWIDTH_INTERVAL:
                 self._update_dirty_limit()
                 self.dirty_limit_tstamp = now
-            self._update_ratelimit(dirtied, elapsed, pos_ratio)
+            self._update_ratelimit(dirtied, elapsed, pos_ratio, self.wb_dirty(), self.setpoint())
+            if group is not None:
+                group.update_dirty_limit(now, BANDWIDTH_INTERVAL)
+                ratio = group.pos_ratio()
+                self._update_ratelimit(dirtied, elapsed, ratio, group.total, group.setpoint())
         self._update_write_bandwidth(elapsed, written)
         self.dirtied_stamp = dirtied
         self.written_stamp = written
@@ -265,16 +267,17 @@ class DirtyLimits:
         self.write_bandwidth = bw
         self.avg_write_bandwidth = max(avg, 1)
 
-    def _update_ratelimit(self, dirtied: int, elapsed: int, pos_ratio: int) -> None:
+    def _update_ratelimit(
+        self, dirtied: int, elapsed: int, pos_ratio: int, dirty: int, setpoint: int
+    ) -> None:
         """mm/page-writeback.c wb_update_dirty_ratelimit(), v6.1."""
         write_bw = self.avg_write_bandwidth
-        setpoint = (self.freerun() + self.hard_dirty_limit()) // 2
         dirty_rate = (dirtied - self.dirtied_stamp) * HZ // elapsed
         task_rate = (self.dirty_ratelimit * pos_ratio >> RATELIMIT_SHIFT) + 1
         balanced = min(task_rate * write_bw // (dirty_rate | 1), write_bw)
         rate = self.dirty_ratelimit
         step = 0
-        if self.wb_dirty() < setpoint:
+        if dirty < setpoint:
             step = max(min(self.balanced_dirty_ratelimit, balanced, task_rate) - rate, 0)
         else:
             step = max(rate - max(self.balanced_dirty_ratelimit, balanced, task_rate), 0)
@@ -302,3 +305,29 @@ def _polynom(setpoint: int, dirty: int, limit: int) -> int:
     ratio = ratio * x >> RATELIMIT_SHIFT
     ratio += 1 << RATELIMIT_SHIFT
     return min(max(ratio, 0), 2 << RATELIMIT_SHIFT)
+
+
+def position_ratio(
+    limit: int, thresh: int, freerun: int, dirty: int, wb_thresh: int, avg_write_bandwidth: int
+) -> int:
+    """How much of the device's rate a writer gets: mm/page-writeback.c wb_position_ratio(), v6.1.
+
+    Pages, but for `avg_write_bandwidth` (pages a second); 1 << RATELIMIT_SHIFT stands for 1.
+    """
+    if dirty >= limit:
+        return 0
+    setpoint = (freerun + limit) // 2
+    ratio = _polynom(setpoint, dirty, limit)
+    wb_thresh = max(min(wb_thresh, thresh), (limit - dirty) // 8)
+    x = (wb_thresh << 16) // (thresh | 1)
+    wb_setpoint = setpoint * x >> 16
+    span = (thresh - wb_thresh + 8 * avg_write_bandwidth) * x >> 16
+    intercept = wb_setpoint + span
+    if dirty < intercept - span // 4:
+        ratio = ratio * (intercept - dirty) // ((intercept - wb_setpoint) | 1)
+    else:
+        ratio //= 4
+    intercept = wb_thresh // 2
+    if dirty < intercept:
+        ratio = ratio * intercept // dirty if dirty > intercept // 8 else ratio * 8
+    return ratio

@@ -17,6 +17,7 @@ from memtwin.file_io.filemap import Filemap
 from memtwin.file_io.files import Files
 from memtwin.file_io.flusher import Flusher
 from memtwin.file_io.geometry import Ext4Geometry
+from memtwin.file_io.group_dirty import GroupDirty
 from memtwin.file_io.inode import InodeCache
 from memtwin.file_io.invalidate import Invalidate
 from memtwin.file_io.journal import Journal
@@ -70,6 +71,7 @@ class FileRooms:
         self.inodes = InodeCache(self.objects)
         self.ext4 = Ext4(geometry, self.inodes, self.journal, self.metadata, page_cache)
         self.limits = DirtyLimits(clock, vmstat, zones, tunables)
+        self.limits.groups = GroupDirty(self.limits, self.cache_pages, lru.lruvecs)
         self.writer = PageWriter(mem, self.dirty, rmap, folio_io, device)
         self.flusher = Flusher(clock, cost, tunables, self.limits, self.writer, self.ext4)
         self.throttle = Throttle(clock, self.limits, self.dirty, self.flusher)
@@ -99,8 +101,8 @@ class FileRooms:
         """(name, value) of all state of the rooms put together here, for digests."""
         parts: dict[str, Any] = {
             "objects": self.objects, "metadata": self.metadata, "journal": self.journal,
-            "ext4": self.ext4, "limits": self.limits, "flusher": self.flusher,
-            "throttle": self.throttle, "files": self.files,
+            "ext4": self.ext4, "limits": self.limits, "groups": self.limits.groups,
+            "flusher": self.flusher, "throttle": self.throttle, "files": self.files,
         }  # fmt: skip
         return [
             (f"{part}.{name}", value)

@@ -18,9 +18,15 @@ from memtwin.file_io.dirty_limits import (
     roundup_pow_of_two,
 )
 from memtwin.file_io.flusher import Flusher
+from memtwin.file_io.group_dirty import GroupDirty
 from memtwin.hardware.clock import STALL_DIRTY, Clock
 
 FIRST_PAUSE_PAGES = 128 >> (12 - 10)  # kernel/fork.c copy_process() nr_dirtied_pause, v6.1
+
+
+def _poll_interval(thresh: int, dirty: int) -> int:
+    """mm/page-writeback.c dirty_poll_interval(), v6.12."""
+    return 1 << (ilog2(thresh - dirty) >> 1) if thresh > dirty else 1
 
 
 class TaskDirty:
@@ -86,19 +92,21 @@ class Throttle:
             limits.domain_dirty_limits()
             if limits.nr_dirty() > limits.bg_thresh:
                 self.flusher.start_background()
-            dirty = limits.wb_dirty()
-            if dirty <= limits.freerun():
+            group = self._group()
+            if limits.wb_dirty() <= limits.freerun() and (
+                group is None or group.total <= group.freerun()
+            ):
                 task.paused_when = now
                 task.nr_dirtied = 0
-                room = limits.thresh - dirty
-                task.nr_dirtied_pause = 1 << (ilog2(room) >> 1) if room > 0 else 1
+                task.nr_dirtied_pause = _poll_interval(limits.thresh, limits.wb_dirty())
+                if group is not None:
+                    least = _poll_interval(group.thresh, group.total)
+                    task.nr_dirtied_pause = min(task.nr_dirtied_pause, least)
                 return paused_ns
             self.flusher.start_background()
-            dirty = limits.wb_dirty()
-            exceeded = dirty > limits.wb_thresh(limits.thresh) and dirty > limits.thresh
-            limits.dirty_exceeded = int(exceeded)
-            ratio = limits.pos_ratio()
-            limits.update_bandwidth(1, ratio)
+            group = self._group()
+            dirty, ratio = self._domain(group)
+            limits.update_bandwidth(1, limits.pos_ratio(), group)
             rate = limits.dirty_ratelimit * ratio >> RATELIMIT_SHIFT
             pause, period, next_pause = self._pause(task, now, dirty, rate, dirtied)
             if pause is None:
@@ -108,8 +116,26 @@ class Throttle:
             task.paused_when = now + pause
             task.nr_dirtied = 0
             task.nr_dirtied_pause = next_pause
-            if rate or limits.wb_dirty() <= 0:
+            if rate or dirty <= 0:
                 return paused_ns
+
+    def _group(self) -> GroupDirty | None:
+        """The running task's group, measured now, if it has limits of its own."""
+        group = self.limits.groups
+        return group if group is not None and group.measure_current() else None
+
+    def _domain(self, group: GroupDirty | None) -> tuple[int, int]:
+        """(dirty pages, rate's ratio) of the machine or the group, whichever is nearer its end."""
+        limits = self.limits
+        dirty, ratio = limits.wb_dirty(), limits.pos_ratio()
+        exceeded = dirty > limits.wb_thresh(limits.thresh) and dirty > limits.thresh
+        if group is not None:
+            exceeded = exceeded or group.exceeded()
+            group_ratio = group.pos_ratio()
+            if group_ratio < ratio:
+                dirty, ratio = group.total, group_ratio
+        limits.dirty_exceeded = int(exceeded)
+        return dirty, ratio
 
     def _pause(
         self, task: TaskDirty, now: int, dirty: int, rate: int, dirtied: int

@@ -1,4 +1,4 @@
-"""Owns what happens when reclaim wakes the flusher: it writes everything dirty, on nobody's account.
+"""Owns what reclaim's waking the flusher does: it writes everything dirty, on nobody's account.
 
 Imports file_io and reclaim/flusher_threads. Has never heard of what reclaim met.
 """
@@ -19,7 +19,7 @@ class WokenFlusher(FlusherThreads):
         self.cache_pages = cache_pages
 
     def wakeup_flusher_threads(self) -> int:
-        """fs/fs-writeback.c wakeup_flusher_threads(), v6.12. MODEL: the woken thread runs at once."""
+        """fs/fs-writeback.c wakeup_flusher_threads(), v6.12. MODEL: it runs at once."""
         self.nr_wakeups += 1
         whose, self.cache_pages.memcg_id = self.cache_pages.memcg_id, 0
         self.flusher.start_all()
