@@ -19,4 +19,5 @@ cdef class HugeSplit:
     cdef public Rmap rmap
     cdef public VmStat vmstat
     cpdef int split(self, int head)
+    cpdef int part(self, int head)
     cdef long long mappings(self, int head)

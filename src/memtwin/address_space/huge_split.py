@@ -55,6 +55,13 @@ class HugeSplit:
 
     @cython.ccall
     def split(self, head: cython.int) -> cython.int:
+        """part(), counted as a split: 1, or 0."""
+        done: cython.int = self.part(head)
+        self.vmstat.count(THP_SPLIT_PAGE, done)
+        return done
+
+    @cython.ccall
+    def part(self, head: cython.int) -> cython.int:
         """Split the isolated huge page at `head`, of which the caller has one reference: 1, or 0.
 
         Each piece then is an isolated page of order 0 with its mappings' references and one of the
@@ -79,7 +86,6 @@ class HugeSplit:
             self.mem.order[head + i] = 0
             self.mem.memcg[head + i] = self.mem.memcg[head]
             self.mem.refcount[head + i] = 1 + self.mem.mapcount[head + i]
-        self.vmstat.count(THP_SPLIT_PAGE, 1)
         return 1
 
     @cython.cfunc

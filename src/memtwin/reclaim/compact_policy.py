@@ -95,9 +95,7 @@ class CompactPolicy:
     # -- kcompactd -----------------------------------------------------------------------------
 
     @cython.ccall
-    def kswapd_sleeps(
-        self, node: cython.int, order: cython.int, highest: cython.int
-    ) -> cython.int:
+    def kswapd_sleeps(self, node: cython.int, order: cython.int, highest: cython.int) -> cython.int:
         """A node's kswapd is done: it has freed memory, now make blocks of it; 0."""
         # mm/vmscan.c kswapd_try_to_sleep(), v6.1
         idx: cython.int

@@ -349,9 +349,7 @@ class Compaction:
             if found >= 0:
                 cc.total_migrate_scanned += scanned
                 cc.fast_search_fail = 0
-                if cc.fast_start_pfn >= 0 and (
-                    cc.fast_start_pfn == 0 or found < cc.fast_start_pfn
-                ):
+                if cc.fast_start_pfn >= 0 and (cc.fast_start_pfn == 0 or found < cc.fast_start_pfn):
                     cc.fast_start_pfn = found
                 self.hints.skip[found >> PAGEBLOCK_SHIFT] = 1
                 found = found & ~(PAGEBLOCK_PAGES - 1)

@@ -3,11 +3,11 @@
 SWAP_CLUSTER_MAX = 32  # include/linux/swap.h SWAP_CLUSTER_MAX, v6.1
 DEF_PRIORITY = 12  # include/linux/mmzone.h DEF_PRIORITY, v6.1
 MAX_RECLAIM_RETRIES = 16  # mm/internal.h MAX_RECLAIM_RETRIES, v6.1
-PAGE_ALLOC_COSTLY_ORDER = 3  # include/linux/mmzone.h, v6.1
+PAGE_ALLOC_COSTLY_ORDER = 3  # include/linux/mmzone.h PAGE_ALLOC_COSTLY_ORDER, v6.1
 
 HEAD_SIDE, TAIL_SIDE = 0, 1  # where a page joins a list
 
-# include/linux/mmzone.h, v6.12
+# include/linux/mmzone.h MIN_NR_GENS, MAX_NR_GENS and MAX_NR_TIERS, v6.12
 MIN_NR_GENS, MAX_NR_GENS, MAX_NR_TIERS = 2, 4, 4
 GEN_ANON, GEN_FILE = 0, 1
 
@@ -32,7 +32,7 @@ DEACTIVATE_ANON, DEACTIVATE_FILE = 1, 2
 FOLIOREF_RECLAIM, FOLIOREF_RECLAIM_CLEAN, FOLIOREF_KEEP, FOLIOREF_ACTIVATE = 0, 1, 2, 3
 
 # What one page's pass through shrink_folio_list ended in
-FOLIO_FREED, FOLIO_KEPT, FOLIO_ACTIVATED = 0, 1, 2
+FOLIO_FREED, FOLIO_KEPT, FOLIO_ACTIVATED, FOLIO_SPLIT = 0, 1, 2, 3
 MAX_ISOLATED = 4096  # rows of the arrays that hold isolated pages (a huge page may be split)
 
 THROTTLE_JIFFY_NS = 4_000_000  # one jiffy at HZ 250 (Debian's CONFIG_HZ)

@@ -1,3 +1,4 @@
+from memtwin.address_space.huge_split cimport HugeSplit
 from memtwin.address_space.rmap cimport Rmap
 from memtwin.hardware.clock cimport Clock
 from memtwin.hardware.cost cimport CostTable
@@ -26,8 +27,10 @@ cdef int FOLIOREF_RECLAIM_CLEAN
 cdef int FOLIO_ACTIVATED
 cdef int FOLIO_FREED
 cdef int FOLIO_KEPT
+cdef int FOLIO_SPLIT
 cdef int GFP_FS
 cdef int GFP_IO
+cdef int HPAGE_PAGES
 cdef int MAX_ISOLATED
 cdef int NR_VMSCAN_IMMEDIATE_RECLAIM
 cdef int NR_VMSCAN_WRITE
@@ -47,6 +50,9 @@ cdef long long PG_SWAPCACHE
 cdef long long PG_WRITEBACK
 cdef int SHMEM
 cdef int STALL_RECLAIM
+cdef int THP_SPLIT_PAGE
+cdef int THP_SWPOUT
+cdef int THP_SWPOUT_FALLBACK
 cdef long long VM_EXEC
 cdef long long VM_LOCKED
 
@@ -68,6 +74,7 @@ cdef class FolioReclaim:
     cdef public MglruWalk walk
     cdef public Clock clock
     cdef public CostTable cost
+    cdef public HugeSplit huge_split
     cdef public int[::1] node_writeback
     cdef public int[::1] node_dirty
     cdef public int[::1] isolated
@@ -95,14 +102,19 @@ cdef class FolioReclaim:
     cdef int swap_is_full(self, int pfn)
     cdef int writeback_throttling_sane(self, ScanControl sc) noexcept
     cdef int may_enter_fs(self, int pfn, int gfp) noexcept
-    cdef int shrink_folio(self, int pfn, ScanControl sc, int node, int ignore_references, long long nr_pages)
+    cdef int shrink_folio(
+        self, int pfn, ScanControl sc, int node, int ignore_references, long long nr_pages
+    )
+    cdef int take_apart(self, int head)
     cdef int is_mapped(self, int pfn) noexcept
     cdef void note_dirty(self, int pfn, long long flags, long long nr_pages) noexcept
     cdef int meet_writeback(self, int pfn, ScanControl sc, int node, long long nr_pages)
     cdef int folio_check_references(self, int pfn, ScanControl sc)
     cdef int add_to_swap(self, int pfn)
     cdef int unmap(self, int pfn, long long entry, long long nr_pages)
-    cdef int write_dirty(self, int pfn, ScanControl sc, int node, int references, long long nr_pages)
+    cdef int write_dirty(
+        self, int pfn, ScanControl sc, int node, int references, long long nr_pages
+    )
     cdef int shmem_to_swap_cache(self, int pfn)
     cdef int remove_mapping(self, int pfn, ScanControl sc, long long nr_pages)
     cdef int free(self, int pfn) noexcept

@@ -1,22 +1,27 @@
 """Owns what becomes of one isolated page: freed, kept or activated (shrink_folio_list).
 
-Imports address_space/rmap, page_cache, swap, memcg, page and the reclaim room below vmscan. Has never heard
-of how many pages to look at. Rules: mm/vmscan.c shrink_folio_list(), v6.1; v6.12 where it differs.
+Imports address_space/rmap, page_cache, swap, memcg, page and the reclaim room below vmscan. Has
+never heard of how many pages to look at. Rules: mm/vmscan.c shrink_folio_list(), v6.1; v6.12 where
+it differs.
 
-A page comes isolated: off its list, PG_LRU clear, one reference held by reclaim. It leaves freed, or in
-`kept` (in order) for the caller to put back.
+A page comes isolated: off its list, PG_LRU clear, one reference held by reclaim. It leaves freed,
+or in `kept` (in order) for the caller to put back.
 """
 
 from __future__ import annotations
 
 import cython
 
+from memtwin.address_space.huge_split import HugeSplit
 from memtwin.address_space.rmap import Rmap
 from memtwin.address_space.vm_flags import VM_EXEC, VM_LOCKED
 from memtwin.columns import zeros
 from memtwin.hardware.clock import STALL_RECLAIM, Clock
 from memtwin.hardware.cost import CostTable
+from memtwin.hardware.pte import HPAGE_PAGES
+from memtwin.memcg.charge import Charge
 from memtwin.memcg.constants import CGROUP_V1
+from memtwin.memcg.table import MemcgTable
 from memtwin.page.flags import (
     PG_ACTIVE,
     PG_ANON,
@@ -32,11 +37,18 @@ from memtwin.page.flags import (
     PG_WRITEBACK,
 )
 from memtwin.page.gfp import GFP_FS, GFP_IO
+from memtwin.page.mem_map import MemMap
+from memtwin.page.page_alloc import PageAlloc
+from memtwin.page.tunables import Tunables
+from memtwin.page.vmstat import VmStat
 from memtwin.page.vmstat_items import (
     NR_VMSCAN_IMMEDIATE_RECLAIM,
     NR_VMSCAN_WRITE,
     PGACTIVATE,
     PGLAZYFREED,
+    THP_SPLIT_PAGE,
+    THP_SWPOUT,
+    THP_SWPOUT_FALLBACK,
 )
 from memtwin.page_cache.buffer_head import BufferHeads
 from memtwin.page_cache.constants import SHMEM
@@ -46,6 +58,7 @@ from memtwin.reclaim.constants import (
     FOLIO_ACTIVATED,
     FOLIO_FREED,
     FOLIO_KEPT,
+    FOLIO_SPLIT,
     FOLIOREF_ACTIVATE,
     FOLIOREF_KEEP,
     FOLIOREF_RECLAIM,
@@ -72,12 +85,12 @@ class FolioReclaim:
         cost: CostTable,
     ) -> None:  # fmt: skip
         self.lru = lru
-        self.mem = lru.mem
-        self.vmstat = lru.vmstat
-        self.tunables = lru.tunables
-        self.charge = lru.charge
-        self.memcgs = lru.charge.table
-        self.page_alloc = lru.page_alloc
+        self.mem: MemMap = lru.mem
+        self.vmstat: VmStat = lru.vmstat
+        self.tunables: Tunables = lru.tunables
+        self.charge: Charge = lru.charge
+        self.memcgs: MemcgTable = lru.charge.table
+        self.page_alloc: PageAlloc = lru.page_alloc
         self.rmap = rmap
         self.page_cache = page_cache
         self.buffer_heads = buffer_heads
@@ -88,6 +101,7 @@ class FolioReclaim:
         self.walk = walk
         self.clock = clock
         self.cost = cost
+        self.huge_split = HugeSplit(rmap, lru.vmstat)
         self.node_writeback = zeros(lru.lruvecs.nr_nodes, "i4")  # PGDAT_WRITEBACK, 0 or 1
         self.node_dirty = zeros(lru.lruvecs.nr_nodes, "i4")  # PGDAT_DIRTY, 0 or 1
         self.isolated = zeros(MAX_ISOLATED, "i4")  # handed in: frames in the order of scanning
@@ -127,9 +141,11 @@ class FolioReclaim:
         pfn: cython.int
         verdict: cython.int
         nr_pages: cython.longlong
-        # a stack would do for the kernel's list; only splitting adds to it, and it adds behind `i`
-        for i in range(self.nr_isolated):
+        i = 0
+        # only a huge page that is taken apart adds pages, and it adds them behind `i`
+        while i < self.nr_isolated:
             pfn = self.isolated[i]
+            i += 1
             nr_pages = 1
             nr_pages = nr_pages << self.mem.order[pfn]
             if self.mem.flags[pfn] & PG_LOCKED:
@@ -140,6 +156,9 @@ class FolioReclaim:
             verdict = self.shrink_folio(pfn, sc, node, ignore_references, nr_pages)
             if verdict == FOLIO_FREED:
                 nr_reclaimed += nr_pages
+                continue
+            if verdict == FOLIO_SPLIT:
+                sc.nr_scanned -= nr_pages  # its pieces are looked at one by one
                 continue
             if verdict == FOLIO_ACTIVATED:
                 self.activate_locked(pfn, nr_pages)
@@ -161,7 +180,8 @@ class FolioReclaim:
 
     @cython.cfunc
     def free_the_freed(self) -> cython.void:
-        """Uncharge and free what this list gave (mem_cgroup_uncharge_list, free_unref_page_list)."""
+        """Uncharge and free what this list gave (mem_cgroup_uncharge_list, free_unref_page_list).
+        """
         i: cython.int
         pfn: cython.int
         nr: cython.int = self.nr_freed
@@ -240,9 +260,9 @@ class FolioReclaim:
                 if not sc.gfp & GFP_IO:
                     return FOLIO_KEPT
                 if flags & PG_HEAD:
-                    # DIFFERS: a huge page is not split here but left alone; bends swap-out with
-                    # transparent huge pages until reclaim may split them
-                    return FOLIO_ACTIVATED
+                    return self.take_apart(pfn)
+                if self.mem.refcount[pfn] == 1 and self.mem.mapcount[pfn] == 0:
+                    return self.free(pfn)  # a piece that was unmapped before
                 if not self.add_to_swap(pfn):
                     return FOLIO_ACTIVATED
             entry = self.mem.private[pfn]
@@ -263,6 +283,26 @@ class FolioReclaim:
         return 1 if self.mem.mapcount[pfn] > 0 or self.mem.flags[pfn] & PG_HEAD else 0
 
     @cython.cfunc
+    def take_apart(self, head: cython.int) -> cython.int:
+        """Put the 512 pieces of a huge page behind what is isolated: FOLIO_SPLIT, or ACTIVATED."""
+        # mm/vmscan.c shrink_folio_list(), v6.1. MODEL: one that is mapped whole goes to swap whole,
+        # to a free cluster; here its pieces go one by one, which moves and counts the same pages
+        whole: cython.int = self.mem.private[head + 1] > 0
+        i: cython.int
+        if self.nr_isolated + HPAGE_PAGES > MAX_ISOLATED or not self.huge_split.part(head):
+            return FOLIO_ACTIVATED
+        for i in range(HPAGE_PAGES):
+            self.isolated[self.nr_isolated + i] = head + i
+        self.nr_isolated += HPAGE_PAGES
+        if whole and self.swap.has_free_cluster():
+            self.vmstat.count(THP_SWPOUT, 1)
+            return FOLIO_SPLIT
+        self.vmstat.count(THP_SPLIT_PAGE, 1)
+        if whole:
+            self.vmstat.count(THP_SWPOUT_FALLBACK, 1)
+        return FOLIO_SPLIT
+
+    @cython.cfunc
     @cython.exceptval(check=False)
     def note_dirty(
         self, pfn: cython.int, flags: cython.longlong, nr_pages: cython.longlong
@@ -270,8 +310,8 @@ class FolioReclaim:
         """Tally dirty file pages (folio_check_dirty_writeback: never anonymous ones)."""
         if flags & (PG_SWAPBACKED | PG_ANON):
             return
-        # DIFFERS: a page whose buffers alone are under writeback is not seen as such; bends
-        # throttling on metadata writeback
+        # DIFFERS: a page whose buffers alone are under writeback is not seen as such; blocks of
+        # metadata have no writeback state of their own here; bends throttling on their writeback
         if flags & (PG_DIRTY | PG_WRITEBACK):
             self.nr_dirty += nr_pages
         if flags & PG_DIRTY and not flags & PG_WRITEBACK:
@@ -313,7 +353,8 @@ class FolioReclaim:
         flags: cython.longlong = self.mem.flags[pfn]
         self.mem.flags[pfn] = flags & ~PG_REFERENCED
         if self.rmap.vm_flags & VM_LOCKED:
-            # DIFFERS: the page is not mlocked here (mlock_vma_folio); bends mlock by madvise-like races
+            # DIFFERS: the page is not mlocked here (mlock_vma_folio); the fault room locks what it
+            # maps; bends nothing but pages that a lock missed, which stay active instead
             return FOLIOREF_ACTIVATE
         if referenced > 0:
             self.mem.flags[pfn] |= PG_REFERENCED
@@ -369,8 +410,8 @@ class FolioReclaim:
                 self.vmstat.mod_node(node, NR_VMSCAN_IMMEDIATE_RECLAIM, nr_pages)
                 self.mem.flags[pfn] |= PG_RECLAIM
                 return FOLIO_ACTIVATED
-            # DIFFERS: kswapd never writes file pages itself (ext4 refuses delayed allocation there
-            # too); bends file writes when the flusher is far behind
+            # DIFFERS: kswapd never writes file pages itself; ext4 refuses to allocate delayed blocks
+            # there, so the kernel seldom succeeds; bends file writes when the flusher is far behind
             return FOLIO_KEPT
         if references == FOLIOREF_RECLAIM_CLEAN:
             return FOLIO_KEPT
@@ -412,7 +453,9 @@ class FolioReclaim:
     def remove_mapping(
         self, pfn: cython.int, sc: ScanControl, nr_pages: cython.longlong
     ) -> cython.int:
-        """Take a clean, unmapped page out of its cache, leaving a shadow: FOLIO_FREED or FOLIO_KEPT."""
+        """Take a clean, unmapped page out of its cache, leaving a shadow: FOLIO_FREED or
+        FOLIO_KEPT.
+        """
         # mm/vmscan.c __remove_mapping(), v6.1
         flags: cython.longlong = self.mem.flags[pfn]
         shadow: cython.longlong = 0

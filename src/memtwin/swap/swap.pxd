@@ -7,6 +7,7 @@ from memtwin.swap.swap_device cimport SwapDevice
 from memtwin.swap.zram cimport Zram
 
 cdef int CGROUP_V1
+cdef int NO_CLUSTER
 cdef int NR_FILE_PAGES
 cdef int NR_SWAPCACHED
 cdef long long PG_DIRTY
@@ -44,6 +45,7 @@ cdef class Swap:
     cdef int type_of(self, long long entry) noexcept
     cdef long long offset_of(self, long long entry) noexcept
     cpdef int vm_swap_full(self)
+    cpdef int has_free_cluster(self)
     cdef long long get_swap_page(self, int pfn)
     cdef int check_cache_active(self)
     cdef void drain_slots(self)

@@ -1,8 +1,8 @@
 """Owns swap as a whole: which device serves, per-CPU slot caches, use counts, the swap cache.
 
-Imports page, memcg and the swap room. Has never heard of reclaim, page tables or I/O. A page's way out:
-get_swap_page -> add_to_swap_cache -> (written) -> delete_from_swap_cache -> freed. Its slot stays as long as
-page tables (swap_duplicate, swap_free) or the cache hold it.
+Imports page, memcg and the swap room. Has never heard of reclaim, page tables or I/O. A page's way
+out: get_swap_page -> add_to_swap_cache -> (written) -> delete_from_swap_cache -> freed. Its slot
+stays as long as page tables (swap_duplicate, swap_free) or the cache hold it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from memtwin.page.vmstat import VmStat
 from memtwin.page.vmstat_items import NR_FILE_PAGES, NR_SWAPCACHED
 from memtwin.page.zone import Zones
 from memtwin.swap.constants import (
+    NO_CLUSTER,
     SLOTS_CACHE_OFF_PAGES,
     SLOTS_CACHE_ON_PAGES,
     SWAP_HAS_CACHE,
@@ -81,7 +82,9 @@ class Swap:
         if prio < 0:
             prio = -2 - swap_type  # mm/swapfile.c least_priority, v6.1
         self.devices.append(
-            SwapDevice(name, swap_type, size_pages, prio, backing, rotational, io_device, self.nr_cpus)
+            SwapDevice(
+                name, swap_type, size_pages, prio, backing, rotational, io_device, self.nr_cpus
+            )
         )
         self.zrams.append(zram)
         self.order.append(swap_type)
@@ -107,6 +110,16 @@ class Swap:
     def vm_swap_full(self) -> cython.int:
         """1 when less than half of all swap is free."""
         return 1 if self.nr_swap_pages * 2 < self.total_swap_pages else 0
+
+    @cython.ccall
+    def has_free_cluster(self) -> cython.int:
+        """1 when a device has 512 adjoining free slots for a huge page (swap_alloc_cluster())."""
+        i: cython.int
+        for i in range(len(self.order)):
+            device: SwapDevice = self.devices[self.order[i]]
+            if not device.rotational and device.free_head != NO_CLUSTER:
+                return 1
+        return 0
 
     # -- slots ---------------------------------------------------------------------------------
 
@@ -411,7 +424,9 @@ class Swap:
         """Free slots add up, and every cached frame points back at its slot."""
         free = sum(device.pages - device.inuse_pages for device in self.devices)
         if free != self.nr_swap_pages:
-            raise InternalError(f"swap.verify: nr_swap_pages {self.nr_swap_pages}, devices have {free}")
+            raise InternalError(
+                f"swap.verify: nr_swap_pages {self.nr_swap_pages}, devices have {free}"
+            )
         for device in self.devices:
             device.verify()
             for offset in range(1, device.max):
