@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -97,7 +98,7 @@ class Replay:
         for number in sorted(executed):
             self.image.warm(number)
 
-    def _batch(self, batch: dict[str, npt.NDArray[np.generic]]) -> None:
+    def _batch(self, batch: dict[str, npt.NDArray[Any]]) -> None:
         op, tid, insns = batch["op"], batch["tid"], batch["insns"]
         vpns = np.array(batch["a"], dtype=np.int64)  # a copy: compiled rooms want it writable
         is_touch = op <= TraceOp.STORE
@@ -105,20 +106,26 @@ class Replay:
         kinds[is_touch] = _KIND_OF_OP[op[is_touch]]
         # a run ends where the thread changes, and each other event is a run of its own
         edges = np.flatnonzero((tid[1:] != tid[:-1]) | ~is_touch[1:] | ~is_touch[:-1]) + 1
-        starts = np.concatenate(([0], edges)).tolist()
-        ends = np.concatenate((edges, [len(op)])).tolist()
-        rest = [batch[name] for name in "bcde"]
-        for start, end in zip(starts, ends, strict=True):
-            thread = int(tid[start])
-            if is_touch[start]:
+        starts = np.concatenate(([0], edges))
+        ends = np.concatenate((edges, [len(op)]))
+        views = memoryview(vpns), memoryview(kinds)
+        # one look into each column for all runs: Python numbers are what the loop needs
+        heads = [batch[name][starts].tolist() for name in ("op", "tid", "insns", *"abcde")]
+        touches = is_touch[starts].tolist()
+        last = insns[ends - 1].tolist()
+        for run, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
+            code, thread, at_insns, a, b, c, d, e = (column[run] for column in heads)
+            if not touches[run]:
+                self._compute(thread, at_insns)
+                self.image.do(code, thread, a, b, c, d, e)
+            elif end - start <= MOST_TOUCHES_A_RUN:
+                self._compute(thread, last[run])
+                self._touch(thread, views, start, end)
+            else:
                 for at in range(start, end, MOST_TOUCHES_A_RUN):
                     stop = min(at + MOST_TOUCHES_A_RUN, end)
                     self._compute(thread, int(insns[stop - 1]))
-                    self._touch(thread, vpns, kinds, at, stop)
-            else:
-                self._compute(thread, int(insns[start]))
-                b, c, d, e = (int(column[start]) for column in rest)
-                self.image.do(int(op[start]), thread, int(vpns[start]), b, c, d, e)
+                    self._touch(thread, views, at, stop)
             if not self.image.alive():
                 return
 
@@ -136,15 +143,12 @@ class Replay:
             self._since_sample = 0
             self.sampler.sample()
 
-    def _touch(
-        self, thread: int, vpns: npt.NDArray[np.int64], kinds: npt.NDArray[np.int8], at: int, end: int
-    ) -> None:
+    def _touch(self, thread: int, views: tuple[Any, Any], at: int, end: int) -> None:
         process = self.image.process_of(thread)
         access, task = self.machine.kernel.access, process.task
         self.machine.enter(process)
-        views = memoryview(vpns), memoryview(kinds)
         while at < end and task.alive:
-            at = int(access.touch_many(task.space(), *views, at, end))
+            at = int(access.touch_many(task.space(), views[0], views[1], at, end))
             verdict = int(access.verdict)
             if verdict and not process.syscalls.answer(task, verdict):
                 return

@@ -27,6 +27,7 @@ from memtwin.record.schema import (
     ExitKind,
     TracedFile,
     TraceMetadata,
+    TOUCHES,
     TraceOp,
     map_flags,
     map_offset_pages,
@@ -60,6 +61,11 @@ class Image:
         self.all: list[Process] = []
         self.skipped: Counter[str] = Counter()
         self._opened: dict[int, int] = {}  # traced file -> file id
+        self._verbs = {
+            int(op): getattr(self, f"_{op.name.lower()}")
+            for op in TraceOp
+            if op not in TOUCHES
+        }
         for thread in metadata.threads:
             if thread.parent == 0 and not self.all:
                 self._begin(thread.tid)
@@ -77,7 +83,8 @@ class Image:
 
     def alive(self) -> bool:
         """Whether any recorded process still runs in the twin."""
-        return any(process.alive for process in self.all)
+        # asked after every run of touches, of which a recording has many: no generator for the usual case
+        return bool(self.all[0].task.alive) or any(process.alive for process in self.all)
 
     def do(self, op: int, tid: int, a: int, b: int, c: int, d: int, e: int) -> None:
         """One event of the trace; does nothing for a process that has died in the twin."""
@@ -85,7 +92,7 @@ class Image:
         if not process.alive:
             return
         self.machine.enter(process)
-        getattr(self, f"_{TraceOp(op).name.lower()}")(process, a, b, c, d, e)
+        self._verbs[op](process, a, b, c, d, e)
 
     # address space
 
