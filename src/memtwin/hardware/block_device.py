@@ -1,8 +1,8 @@
 """Owns a block device: when a request put to it ends, and which pages are under way.
 
-Imports columns. Has never heard of what a page is for: it carries frame numbers, a direction and times.
-Requests are served first in, first out; pages of adjacent blocks put in one after another make one request
-until `issue`, as a plugged block layer merges them.
+Imports columns. Has never heard of what a page is for: it carries frame numbers, a direction and
+times. Requests are served first in, first out; pages of adjacent blocks put in one after another
+make one request until `issue`, as a plugged block layer merges them.
 """
 
 from __future__ import annotations
@@ -12,12 +12,18 @@ import cython
 from memtwin.columns import Column, grown, zeros
 
 COLUMNS = (
-    Column("ring_pfn", "i4", "block_device", "frame of each page under way; -1 for a request without page"),
+    Column(
+        "ring_pfn",
+        "i4",
+        "block_device",
+        "frame of each page under way; -1 for a request without page",
+    ),
     Column("ring_op", "i1", "block_device", "IO_READ 0 or IO_WRITE 1"),
-    Column("ring_end_ns", "i8", "block_device", "when its request ends; 0 while it is still plugged"),
+    Column(
+        "ring_end_ns", "i8", "block_device", "when its request ends; 0 while it is still plugged"
+    ),
 )
 _FIRST_ROOM = 256
-
 
 
 @cython.final

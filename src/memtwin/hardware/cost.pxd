@@ -13,6 +13,7 @@ cdef class CostTable:
     cdef public long long rmap_walk_ns
     cdef public long long submit_io_ns
     cdef public long long swap_slot_ns
+    cdef public long long swap_page_ns
     cdef public long long zram_compress_ns
     cdef public long long zram_decompress_ns
     cdef public long long context_switch_ns

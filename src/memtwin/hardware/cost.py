@@ -23,6 +23,7 @@ COSTS: dict[str, tuple[int, str]] = {
     "rmap_walk_ns": (100, "MODEL: one mapping found and tested or cleared"),
     "submit_io_ns": (2000, "MODEL: build a request, hand it to the device and take its interrupt"),
     "swap_slot_ns": (100, "MODEL: allocate or free one slot"),
+    "swap_page_ns": (1000, "MODEL: unmap or cache one page and build its part of a request"),
     "zram_compress_ns": (4000, "MODEL: lzo-rle, 4 KiB at 1 GB/s"),
     "zram_decompress_ns": (1500, "MODEL: lzo-rle, 4 KiB at 2.7 GB/s"),
     "context_switch_ns": (1500, "MODEL: block and wake"),

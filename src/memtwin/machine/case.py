@@ -42,6 +42,7 @@ GUEST_COSTS = {
     "rmap_walk_ns": 3_000,
     "submit_io_ns": 100_000,
     "swap_slot_ns": 3_000,
+    "swap_page_ns": 60_000,
     "zram_compress_ns": 60_000,
     "zram_decompress_ns": 30_000,
     "context_switch_ns": 50_000,

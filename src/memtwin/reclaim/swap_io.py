@@ -44,7 +44,8 @@ class SwapIo:
 
     @cython.ccall
     def swap_writepage(self, pfn: cython.int) -> cython.int:
-        """Write a clean-marked page of the swap cache to its slot; 0, or -1 when zram has no memory.
+        """Write a clean-marked page of the swap cache to its slot; 0, or -1 when zram has no
+        memory.
 
         A disk: the page is under writeback until the request ends. zram: it is done on return.
         """
@@ -63,6 +64,7 @@ class SwapIo:
         memcg: cython.int = self.mem.memcg[pfn]
         if device.backing != ZRAM:
             self.count(PSWPOUT, memcg)
+            self.clock.spend(self.cost.swap_page_ns)
             self.folio_io.start_writeback(pfn)
             self.folio_io.submit_write(device.io_device, pfn, offset)
             return 0
@@ -75,7 +77,9 @@ class SwapIo:
         if self.tunables.kernel >= 612:
             # drivers/block/zram takes bios since rw_page is gone (v6.3), so submit_bio() counts
             self.vmstat.count(PGPGOUT, 4)
-        self.memcgs.mod_lruvec_page_state(pfn, self.folio_io.lru.lruvecs.node_of(pfn), NR_WRITTEN, 1)
+        self.memcgs.mod_lruvec_page_state(
+            pfn, self.folio_io.lru.lruvecs.node_of(pfn), NR_WRITTEN, 1
+        )
         return 0
 
     @cython.cfunc
@@ -102,6 +106,7 @@ class SwapIo:
             return 1
         self.count(PSWPIN, self.mem.memcg[pfn])
         if device.backing != ZRAM:
+            self.clock.spend(self.cost.swap_page_ns)
             self.folio_io.submit_read(device.io_device, pfn, offset)
             return 0
         if self.tunables.kernel >= 612:
