@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from memtwin.address_space.anon_vma import AnonVmas
+from memtwin.address_space.mapped_files import MappedFiles
 from memtwin.address_space.mm import Mms
 from memtwin.address_space.page_table import PageTables
-from memtwin.address_space.mapped_files import MappedFiles
 from memtwin.address_space.rmap import Rmap
 from memtwin.address_space.vma_merge import Areas
 from memtwin.fault.access import Access
@@ -125,11 +125,7 @@ def build(
     algorithm: str = "lzo-rle", version: int = 2, lru_gen: int = 0, **sysctls: int,
 ) -> ReclaimMachine:  # fmt: skip
     """A machine with no tasks, with a swap disk and a zram of the given sizes."""
-    tunables = Tunables(kernel, 1)
-    tunables.thp_enabled = 0
-    tunables.lru_gen_enabled = lru_gen
-    for name, value in sysctls.items():
-        setattr(tunables, name, value)
+    tunables = tuned(kernel, lru_gen, sysctls)
     ranges = [MemoryRange(1, 159), MemoryRange(256, ram_mib << 8)]
     page_alloc, _ = boot_page_alloc(ranges, kernel, tunables=tunables)
     mem, zones, vmstat = page_alloc.mem_map, page_alloc.zones, page_alloc.vmstat
@@ -146,13 +142,7 @@ def build(
     lru = Lru(mem, lruvecs, vmstat, tunables, charge, page_alloc, content, 1)
     folio_io = FolioIo(mem, vmstat, clock, cost, lru, memcgs)
     disk = folio_io.add_device(BlockDevice("vda", 100_000, 0))
-    if swap_mib:
-        number = folio_io.add_device(BlockDevice("vdb", 100_000, 200 << 20))
-        swap.swapon("/dev/vdb", swap_mib << 8, -1, DISK, 0, number)
-    if zram_mib:
-        pool = Zsmalloc(mem, zones, vmstat, page_alloc, kernel)
-        zram = Zram("zram0", zram_mib << 8, algorithm, pool)
-        swap.swapon("/dev/zram0", zram_mib << 8, -1, ZRAM, 0, -1, zram)
+    add_swap(swap, folio_io, page_alloc, swap_mib, zram_mib, algorithm)
     slub = Slub(page_alloc)
     for row in CACHES:
         slub.create(*row)
@@ -184,7 +174,6 @@ def build(
         table_alloc,
     )  # fmt: skip
     tasks, overcommit = Tasks(), Overcommit(zones, tunables, swap)
-    overcommit_all(tunables)
     mapper = Mapper(space, overcommit, tunables)
     fork_exit = ForkExit(
         space, mapper, tasks, KernelStacks(mem, slowpath, table_alloc, vmstat, 1), clock, cost
@@ -201,9 +190,34 @@ def build(
     )  # fmt: skip
 
 
-def overcommit_all(tunables: Tunables) -> None:
-    """Let mappings be larger than the machine."""
+def add_swap(
+    swap: Swap,
+    folio_io: FolioIo,
+    page_alloc: PageAlloc,
+    swap_mib: int,
+    zram_mib: int,
+    algorithm: str,
+) -> None:
+    """Swap on a disk of 200 MiB/s and on zram, where a size is given."""
+    if swap_mib:
+        number = folio_io.add_device(BlockDevice("vdb", 100_000, 200 << 20))
+        swap.swapon("/dev/vdb", swap_mib << 8, -1, DISK, 0, number)
+    if zram_mib:
+        mem, kernel = page_alloc.mem_map, page_alloc.kernel
+        pool = Zsmalloc(mem, page_alloc.zones, page_alloc.vmstat, page_alloc, kernel)
+        zram = Zram("zram0", zram_mib << 8, algorithm, pool)
+        swap.swapon("/dev/zram0", zram_mib << 8, -1, ZRAM, 0, -1, zram)
+
+
+def tuned(kernel: int, lru_gen: int, sysctls: dict[str, int]) -> Tunables:
+    """Sysctls in force: no huge pages, and mappings may be larger than the machine."""
+    tunables = Tunables(kernel, 1)
+    tunables.thp_enabled = 0
     tunables.overcommit_memory = 1
+    tunables.lru_gen_enabled = lru_gen
+    for name, value in sysctls.items():
+        setattr(tunables, name, value)
+    return tunables
 
 
 __all__ = ["READ", "WRITE", "ReclaimMachine", "build"]

@@ -21,17 +21,20 @@ cdef class Charge:
     cdef int try_charge(self, int memcg, int nr_pages) noexcept
     cdef int charge_counters(self, int memcg, int nr_pages) noexcept
     cdef int charge_both(self, int memcg, int nr_pages) noexcept
-    cdef int counter_try_charge(self, long long[::1] usage, long long[::1] limit, long long[::1] watermark, long long[::1] failcnt, int memcg, int nr_pages) noexcept
+    cdef int counter_try_charge(
+        self, long long[::1] usage, long long[::1] limit, long long[::1] watermark, long
+        long[::1] failcnt, int memcg, int nr_pages
+    ) noexcept
     cdef void counter_add(self, long long[::1] usage, int memcg, long long delta) noexcept
-    cdef void force_charge(self, int memcg, int nr_pages) noexcept
-    cdef void cancel(self, int memcg, long long nr_pages) noexcept
+    cpdef void force_charge(self, int memcg, int nr_pages) noexcept
+    cpdef void cancel(self, int memcg, long long nr_pages) noexcept
     cdef void refill_stock(self, int memcg, int nr_pages) noexcept
     cdef void drain_stock(self, int cpu) noexcept
     cpdef int drain_all_stock(self, int memcg)
     cdef void commit_charge(self, int pfn, int memcg) noexcept
     cdef void uncharge_page(self, int pfn) noexcept
     cdef void account_kmem(self, int memcg, long long nr_pages) noexcept
-    cdef void uncharge_kmem(self, int memcg, int nr_pages) noexcept
+    cpdef void uncharge_kmem(self, int memcg, int nr_pages) noexcept
     cpdef long long margin(self, int memcg)
     cdef int try_charge_swap(self, int memcg, int nr_pages) noexcept
     cdef int swapout(self, int pfn) noexcept

@@ -1,7 +1,8 @@
-"""Owns charging: pages against limits, the per-CPU stocks, swap charges, what a freed page gives back.
+"""Owns charging: pages against limits, the per-CPU stocks, swap charges, what a freed page gives
+back.
 
-Imports memcg/table and page. Has never heard of reclaim: a charge over a limit is a verdict, the id of the
-group that is over; `reclaim/slowpath` reclaims there and tries again.
+Imports memcg/table and page. Has never heard of reclaim: a charge over a limit is a verdict, the
+id of the group that is over; `reclaim/slowpath` reclaims there and tries again.
 
 A page's charge: alloc -> try_charge (usage) -> commit_charge (mem.memcg) -> uncharge_page -> free.
 """
@@ -133,7 +134,7 @@ class Charge:
             usage[at] += delta
             at = self.table.parent[at]
 
-    @cython.cfunc
+    @cython.ccall
     @cython.exceptval(check=False)
     def force_charge(self, memcg: cython.int, nr_pages: cython.int) -> cython.void:
         """Charge past every limit (PF_MEMALLOC, __GFP_NOFAIL)."""
@@ -143,7 +144,7 @@ class Charge:
         if self.table.version == CGROUP_V1:
             self.counter_add(self.table.memsw_usage, memcg, nr_pages)
 
-    @cython.cfunc
+    @cython.ccall
     @cython.exceptval(check=False)
     def cancel(self, memcg: cython.int, nr_pages: cython.longlong) -> cython.void:
         """Give charged pages back to the counters (not to the stock)."""
@@ -216,7 +217,7 @@ class Charge:
         """Of the group's usage, `nr_pages` more (or fewer) are kernel memory."""
         self.counter_add(self.table.kmem, memcg, nr_pages)
 
-    @cython.cfunc
+    @cython.ccall
     @cython.exceptval(check=False)
     def uncharge_kmem(self, memcg: cython.int, nr_pages: cython.int) -> cython.void:
         """Kernel pages (page tables) freed: their charge goes to the stock."""
@@ -282,7 +283,9 @@ class Charge:
             self.counter_add(self.table.swap_usage, memcg, -nr_pages)
 
     @cython.ccall
-    def nr_swap_pages(self, memcg: cython.int, machine_free_pages: cython.longlong) -> cython.longlong:
+    def nr_swap_pages(
+        self, memcg: cython.int, machine_free_pages: cython.longlong
+    ) -> cython.longlong:
         """Slots the group may still take of `machine_free_pages` (mem_cgroup_get_nr_swap_pages)."""
         left: cython.longlong = machine_free_pages
         if self.table.version == CGROUP_V1:

@@ -1,7 +1,8 @@
 """Owns the rows of memory cgroups: the tree, counters, limits, events and statistics.
 
-Imports page (mem_map, vmstat, tunables), units, columns, errors. Has never heard of reclaim or tasks.
-Row 0 is the root. A removed group keeps its row while pages are charged to it (the kernel's offline css).
+Imports page (mem_map, vmstat, tunables), units, columns, errors. Has never heard of reclaim or
+tasks. Row 0 is the root. A removed group keeps its row while pages are charged to it (the kernel's
+offline css).
 """
 
 from __future__ import annotations

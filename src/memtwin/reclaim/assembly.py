@@ -1,7 +1,7 @@
 """Owns putting the reclaim room together: what depends on what, in one place.
 
-Imports the reclaim room and the rooms below. A machine or a test hands in the lower rooms and gets all of
-reclaim, with the slow path connected.
+Imports the reclaim room and the rooms below. A machine or a test hands in the lower rooms and gets
+all of reclaim, with the slow path connected.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Owns the place where reclaim wakes the threads that write dirty files: one virtual verb.
 
-Imports nothing of the house. Has never heard of files: a room above derives from `FlusherThreads` and
-is handed to the scanner, as shrinkers are.
+Imports nothing of the house. Has never heard of files: a room above derives from `FlusherThreads`
+and is handed to the scanner, as shrinkers are.
 """
 
 from __future__ import annotations

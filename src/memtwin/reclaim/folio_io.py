@@ -1,7 +1,7 @@
 """Owns page input and output: putting frames to devices, waiting for them, what their end changes.
 
-Imports hardware, page, memcg and reclaim/lru. Knows frames and devices, not what a page holds: files
-and swap tell it (device, block).
+Imports hardware, page, memcg and reclaim/lru. Knows frames and devices, not what a page holds:
+files and swap tell it (device, block).
 
 A read: locked -> submitted -> ended (uptodate, unlocked). A write: writeback -> submitted -> ended.
 """
@@ -77,7 +77,8 @@ class FolioIo:
     def submit(
         self, disk: BlockDevice, op: cython.int, pfn: cython.int, block: cython.longlong
     ) -> cython.void:
-        """Plug one frame; a request that cannot be merged with goes out first, at the CPU's cost."""
+        """Plug one frame; a request that cannot be merged with goes out first, at the CPU's cost.
+        """
         before: cython.longlong = disk.nr_reads + disk.nr_writes
         disk.submit(self.clock.now_ns, op, pfn, block, 1)
         if disk.nr_reads + disk.nr_writes > before:
@@ -183,7 +184,8 @@ class FolioIo:
 
     @cython.ccall
     def wait_on_folio(self, pfn: cython.int, why: cython.int) -> cython.longlong:
-        """Wait until a frame's read ended (PG_LOCKED is gone); ns waited, counted as stall `why`."""
+        """Wait until a frame's read ended (PG_LOCKED is gone); ns waited, counted as stall `why`.
+        """
         return self.wait_on_bit(pfn, PG_LOCKED, why)
 
     @cython.ccall

@@ -410,8 +410,9 @@ class FolioReclaim:
                 self.vmstat.mod_node(node, NR_VMSCAN_IMMEDIATE_RECLAIM, nr_pages)
                 self.mem.flags[pfn] |= PG_RECLAIM
                 return FOLIO_ACTIVATED
-            # DIFFERS: kswapd never writes file pages itself; ext4 refuses to allocate delayed blocks
-            # there, so the kernel seldom succeeds; bends file writes when the flusher is far behind
+            # DIFFERS: kswapd never writes file pages itself; ext4 refuses to allocate delayed
+            # blocks there, so the kernel seldom succeeds; bends file writes when the flusher is
+            # far behind
             return FOLIO_KEPT
         if references == FOLIOREF_RECLAIM_CLEAN:
             return FOLIO_KEPT

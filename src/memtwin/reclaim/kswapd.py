@@ -1,11 +1,11 @@
 """Owns kswapd: when it wakes, balances a node, pauses and sleeps again.
 
-Imports page and reclaim/vmscan. Knows nothing of who allocates. Rules: mm/vmscan.c balance_pgdat() and
-kswapd(), v6.1 and v6.12.
+Imports page and reclaim/vmscan. Knows nothing of who allocates. Rules: mm/vmscan.c balance_pgdat()
+and kswapd(), v6.1 and v6.12.
 
-asleep -> (woken) balancing <-> throttled -> dozing (100 ms) -> asleep
-MODEL: on waking it runs to completion at once: with one CPU because waking preempts, with more because it
-runs beside its waker. It stops early only where the kernel's would sleep for I/O (throttled).
+asleep -> (woken) balancing <-> throttled -> dozing (100 ms) -> asleep MODEL: on waking it runs to
+completion at once: with one CPU because waking preempts, with more because it runs beside its
+waker. It stops early only where the kernel's would sleep for I/O (throttled).
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ from memtwin.hardware.clock import Clock
 from memtwin.page.flags import LRU_ACTIVE_ANON, LRU_INACTIVE_ANON
 from memtwin.page.gfp import GFP_KERNEL
 from memtwin.page.page_alloc import PageAlloc
+from memtwin.page.tunables import Tunables
+from memtwin.page.vmstat import VmStat
 from memtwin.page.vmstat_items import (
     KSWAPD_HIGH_WMARK_HIT_QUICKLY,
     KSWAPD_LOW_WMARK_HIT_QUICKLY,
     NR_THROTTLED_WRITTEN,
     PAGEOUTRUN,
 )
-from memtwin.page.zone import Zone
+from memtwin.page.zone import Zone, Zones
 from memtwin.reclaim.compact_policy import CompactPolicy
 from memtwin.reclaim.constants import (
     DEF_PRIORITY,
@@ -67,14 +69,16 @@ class KswapdNode:
 class Kswapd:
     """The kswapd of every node."""
 
-    def __init__(self, vmscan: Vmscan, page_alloc: PageAlloc, folio_io: FolioIo, clock: Clock) -> None:
+    def __init__(
+        self, vmscan: Vmscan, page_alloc: PageAlloc, folio_io: FolioIo, clock: Clock
+    ) -> None:
         self.vmscan = vmscan
         self.page_alloc = page_alloc
         self.folio_io = folio_io
         self.clock = clock
-        self.zones = page_alloc.zones
-        self.vmstat = page_alloc.vmstat
-        self.tunables = page_alloc.tunables
+        self.zones: Zones = page_alloc.zones
+        self.vmstat: VmStat = page_alloc.vmstat
+        self.tunables: Tunables = page_alloc.tunables
         self.nodes = [KswapdNode(node, self.zones.nr_types) for node in range(self.zones.nr_nodes)]
         self.nr_pending = 0  # woken, and not run yet
         self.compact: CompactPolicy | None = None  # what follows it; the machine connects it
@@ -149,7 +153,9 @@ class Kswapd:
             state: KswapdNode = self.nodes[i]
             if state.state == KSWAPD_THROTTLED:
                 # __acct_reclaim_writeback(): woken early once a batch was written
-                written: cython.longlong = self.vmstat.node_page_state(state.node, NR_THROTTLED_WRITTEN)
+                written: cython.longlong = self.vmstat.node_page_state(
+                    state.node, NR_THROTTLED_WRITTEN
+                )
                 batch: cython.longlong = SWAP_CLUSTER_MAX
                 if (
                     self.clock.now_ns >= state.until_ns
@@ -361,7 +367,7 @@ class Kswapd:
 
     def columns(self) -> list[tuple[str, object]]:
         """(name, value) of all state, for digests."""
-        names = "state until_ns order highest run_order run_highest boost_left".split()
+        names = ["state", "until_ns", "order", "highest", "run_order", "run_highest", "boost_left"]
         return [
             (f"{state.node}.{name}", getattr(state, name)) for state in self.nodes for name in names
         ]

@@ -4,6 +4,7 @@ from memtwin.page.page_alloc cimport PageAlloc
 from memtwin.page.tunables cimport Tunables
 from memtwin.page.vmstat cimport VmStat
 from memtwin.reclaim.lruvec cimport Lruvecs
+from memtwin.reclaim.mlock cimport Mlock
 from memtwin.swap.content cimport PageContent
 
 cdef int BATCH_ACTIVATE
@@ -27,10 +28,7 @@ cdef int PGLAZYFREE
 cdef int PGROTATED
 cdef int UNEVICTABLE_PGS_CLEARED
 cdef int UNEVICTABLE_PGS_CULLED
-cdef int UNEVICTABLE_PGS_MLOCKED
-cdef int UNEVICTABLE_PGS_MUNLOCKED
 cdef int UNEVICTABLE_PGS_RESCUED
-cdef int UNEVICTABLE_PGS_STRANDED
 cdef long long PG_ACTIVE
 cdef long long PG_ANON
 cdef long long PG_DIRTY
@@ -50,6 +48,7 @@ cdef class Lru:
     cdef public VmStat vmstat
     cdef public Tunables tunables
     cdef public Charge charge
+    cdef public Mlock mlock
     cdef public PageAlloc page_alloc
     cdef public PageContent content
     cdef public int nr_cpus
@@ -65,7 +64,6 @@ cdef class Lru:
     cdef void drain_batch(self, int cpu, int kind)
     cdef void lru_add(self, int pfn) noexcept
     cdef void move(self, int pfn, int kind)
-    cdef void relist(self, int pfn, long long clear, int side) noexcept
     cdef void count(self, int pfn, int event) noexcept
     cdef void activate_now(self, int pfn) noexcept
     cdef void deactivate_file_now(self, int pfn)
@@ -79,13 +77,10 @@ cdef class Lru:
     cpdef int lru_add_drain(self)
     cpdef int lru_add_drain_cpu(self, int cpu)
     cpdef int lru_add_drain_all(self)
-    cdef void count_mlocked(self, int pfn) noexcept
     cpdef int mlock_folio(self, int pfn)
     cpdef int munlock_folio(self, int pfn)
     cdef void queue_mlock(self, int pfn, int what)
     cdef void drain_mlock(self, int cpu)
-    cdef void mlock_now(self, int pfn, int what)
-    cdef void munlock_now(self, int pfn)
     cpdef int folio_put(self, int pfn)
     cpdef int release(self, int pfn)
     cpdef int release_pages(self, int[::1] pfns, int nr)

@@ -1,7 +1,9 @@
-"""Owns the batches in front of the LRU lists, and what happens to a page when its last user lets go.
+"""Owns the batches in front of the LRU lists, and what happens to a page when its last user lets
+go.
 
-Imports page, memcg, swap/content, reclaim/lruvec. Knows nothing of swap, files or page tables. As in the kernel a page
-in a batch holds a reference, and most moves take effect only when the CPU's batch is full or drained.
+Imports page, memcg, swap/content, reclaim/lruvec. Knows nothing of swap, files or page tables. As
+in the kernel a page in a batch holds a reference, and most moves take effect only when the CPU's
+batch is full or drained.
 
 A page's life here: alloc -> add batch -> list -> (isolated -> list) -> released -> free.
 """
@@ -39,10 +41,7 @@ from memtwin.page.vmstat_items import (
     PGROTATED,
     UNEVICTABLE_PGS_CLEARED,
     UNEVICTABLE_PGS_CULLED,
-    UNEVICTABLE_PGS_MLOCKED,
-    UNEVICTABLE_PGS_MUNLOCKED,
     UNEVICTABLE_PGS_RESCUED,
-    UNEVICTABLE_PGS_STRANDED,
 )
 from memtwin.reclaim.constants import (
     BATCH_ACTIVATE,
@@ -61,6 +60,7 @@ from memtwin.reclaim.constants import (
     TAIL_SIDE,
 )
 from memtwin.reclaim.lruvec import Lruvecs
+from memtwin.reclaim.mlock import Mlock
 from memtwin.swap.content import PageContent
 
 COLUMNS = (
@@ -84,6 +84,7 @@ class Lru:
         self.vmstat = vmstat
         self.tunables = tunables
         self.charge = charge
+        self.mlock = Mlock(mem, lruvecs, vmstat)
         self.page_alloc = page_alloc
         self.content = content
         self.nr_cpus = nr_cpus
@@ -115,7 +116,7 @@ class Lru:
     def folio_add_lru_locked_vma(self, pfn: cython.int) -> cython.int:
         """folio_add_lru of a new page of a VM_LOCKED area (mlock_new_page); 0."""
         if not self.mem.flags[pfn] & PG_MLOCKED:
-            self.count_mlocked(pfn)
+            self.mlock.count_mlocked(pfn)
         self.mem.refcount[pfn] += 1
         self.queue_mlock(pfn, MLOCK_NEW)
         return 0
@@ -187,27 +188,18 @@ class Lru:
             if not flags & PG_ACTIVE:
                 self.activate_now(pfn)
         elif kind == BATCH_ROTATE:
-            self.relist(pfn, PG_ACTIVE, TAIL_SIDE)
+            self.lruvecs.relist(pfn, PG_ACTIVE, TAIL_SIDE)
             self.count(pfn, PGROTATED)
         elif kind == BATCH_DEACTIVATE_FILE:
             self.deactivate_file_now(pfn)
         elif kind == BATCH_DEACTIVATE:
             if flags & PG_ACTIVE or self.tunables.lru_gen_enabled:
-                self.relist(pfn, PG_ACTIVE | PG_REFERENCED, HEAD_SIDE)
+                self.lruvecs.relist(pfn, PG_ACTIVE | PG_REFERENCED, HEAD_SIDE)
                 self.count(pfn, PGDEACTIVATE)
         elif kind == BATCH_LAZYFREE:
             if flags & PG_ANON and flags & PG_SWAPBACKED and not flags & PG_SWAPCACHE:
-                self.relist(pfn, PG_ACTIVE | PG_REFERENCED | PG_SWAPBACKED, HEAD_SIDE)
+                self.lruvecs.relist(pfn, PG_ACTIVE | PG_REFERENCED | PG_SWAPBACKED, HEAD_SIDE)
                 self.count(pfn, PGLAZYFREE)
-
-    @cython.cfunc
-    @cython.exceptval(check=False)
-    def relist(self, pfn: cython.int, clear: cython.longlong, side: cython.int) -> cython.void:
-        """Take a page off its list, clear flags, and put it where its flags now say."""
-        lruvec: cython.int = self.lruvecs.of_page(pfn)
-        self.lruvecs.del_folio(lruvec, pfn)
-        self.mem.flags[pfn] &= ~clear
-        self.lruvecs.add_folio(lruvec, pfn, side)
 
     @cython.cfunc
     @cython.exceptval(check=False)
@@ -231,15 +223,17 @@ class Lru:
 
     @cython.cfunc
     def deactivate_file_now(self, pfn: cython.int) -> cython.void:
-        """mm/swap.c lru_deactivate_file_fn(), v6.1: unmapped pages go where they are soon reclaimed."""
+        """mm/swap.c lru_deactivate_file_fn(), v6.1: unmapped pages go where they are soon
+        reclaimed.
+        """
         flags: cython.longlong = self.mem.flags[pfn]
         if self.mem.mapcount[pfn] > 0:
             return
         if flags & (PG_WRITEBACK | PG_DIRTY):
-            self.relist(pfn, PG_ACTIVE | PG_REFERENCED, HEAD_SIDE)
+            self.lruvecs.relist(pfn, PG_ACTIVE | PG_REFERENCED, HEAD_SIDE)
             self.mem.flags[pfn] |= PG_RECLAIM
         else:
-            self.relist(pfn, PG_ACTIVE | PG_REFERENCED, TAIL_SIDE)
+            self.lruvecs.relist(pfn, PG_ACTIVE | PG_REFERENCED, TAIL_SIDE)
             self.count(pfn, PGROTATED)
         if flags & PG_ACTIVE:
             self.count(pfn, PGDEACTIVATE)
@@ -345,21 +339,11 @@ class Lru:
 
     # -- mlock ---------------------------------------------------------------------------------
 
-    @cython.cfunc
-    @cython.exceptval(check=False)
-    def count_mlocked(self, pfn: cython.int) -> cython.void:
-        """Set PG_MLOCKED and count it."""
-        nr_pages: cython.longlong = 1
-        nr_pages = nr_pages << self.mem.order[pfn]
-        self.mem.flags[pfn] |= PG_MLOCKED
-        self.vmstat.mod_zone(self.lruvecs.zones.zone_of(pfn), NR_MLOCK, nr_pages)
-        self.vmstat.count(UNEVICTABLE_PGS_MLOCKED, nr_pages)
-
     @cython.ccall
     def mlock_folio(self, pfn: cython.int) -> cython.int:
         """A page of a VM_LOCKED area that is already on a list (mm/mlock.c mlock_folio()); 0."""
         if not self.mem.flags[pfn] & PG_MLOCKED:
-            self.count_mlocked(pfn)
+            self.mlock.count_mlocked(pfn)
         self.mem.refcount[pfn] += 1
         self.queue_mlock(pfn, MLOCK_LRU)
         return 0
@@ -392,63 +376,12 @@ class Lru:
             pfn: cython.int = self.batch[row * BATCH_ROOM + i]
             what: cython.int = self.mlock_what[cpu * BATCH_ROOM + i]
             if what == MUNLOCK:
-                self.munlock_now(pfn)
+                self.mlock.munlock_now(pfn)
             elif what == MLOCK_NEW or self.mem.flags[pfn] & PG_LRU:
-                self.mlock_now(pfn, what)
+                self.mlock.mlock_now(pfn, what)
         self.batch_count[row] = 0
         for i in range(nr):
             self.folio_put(self.batch[row * BATCH_ROOM + i])
-
-    @cython.cfunc
-    def mlock_now(self, pfn: cython.int, what: cython.int) -> cython.void:
-        """mm/mlock.c __mlock_page() and __mlock_new_page(), v6.1."""
-        flags: cython.longlong = self.mem.flags[pfn]
-        lruvec: cython.int = self.lruvecs.of_page(pfn)
-        nr_pages: cython.longlong = 1
-        nr_pages = nr_pages << self.mem.order[pfn]
-        mlocked: cython.int = 1 if flags & PG_MLOCKED else 0
-        if what == MLOCK_NEW:
-            if mlocked:
-                self.mem.flags[pfn] |= PG_UNEVICTABLE
-                self.mem.lru_prev[pfn] = 1
-                self.vmstat.count(UNEVICTABLE_PGS_CULLED, nr_pages)
-            self.lruvecs.add_folio(lruvec, pfn, HEAD_SIDE)
-            self.mem.flags[pfn] |= PG_LRU
-        elif not mlocked:
-            if flags & PG_UNEVICTABLE:
-                self.relist(pfn, PG_UNEVICTABLE, HEAD_SIDE)
-                self.vmstat.count(UNEVICTABLE_PGS_RESCUED, nr_pages)
-        elif flags & PG_UNEVICTABLE:
-            self.mem.lru_prev[pfn] += 1
-        else:
-            self.lruvecs.del_folio(lruvec, pfn)
-            self.mem.flags[pfn] = (self.mem.flags[pfn] & ~PG_ACTIVE) | PG_UNEVICTABLE
-            self.mem.lru_prev[pfn] = 1
-            self.lruvecs.add_folio(lruvec, pfn, HEAD_SIDE)
-            self.vmstat.count(UNEVICTABLE_PGS_CULLED, nr_pages)
-
-    @cython.cfunc
-    def munlock_now(self, pfn: cython.int) -> cython.void:
-        """mm/mlock.c __munlock_page(), v6.1."""
-        flags: cython.longlong = self.mem.flags[pfn]
-        nr_pages: cython.longlong = 1
-        nr_pages = nr_pages << self.mem.order[pfn]
-        isolated: cython.int = 1 if flags & PG_LRU else 0
-        if isolated and flags & PG_UNEVICTABLE:
-            if self.mem.lru_prev[pfn] > 0:
-                self.mem.lru_prev[pfn] -= 1
-            if self.mem.lru_prev[pfn] > 0:
-                return
-        if flags & PG_MLOCKED:
-            self.mem.flags[pfn] &= ~PG_MLOCKED
-            self.vmstat.mod_zone(self.lruvecs.zones.zone_of(pfn), NR_MLOCK, -nr_pages)
-            if isolated or not flags & PG_UNEVICTABLE:
-                self.vmstat.count(UNEVICTABLE_PGS_MUNLOCKED, nr_pages)
-            else:
-                self.vmstat.count(UNEVICTABLE_PGS_STRANDED, nr_pages)
-        if isolated and flags & PG_UNEVICTABLE:
-            self.relist(pfn, PG_UNEVICTABLE, HEAD_SIDE)
-            self.vmstat.count(UNEVICTABLE_PGS_RESCUED, nr_pages)
 
     # -- letting go ----------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """Owns the generations of the multi-gen LRU: lists, sizes, sequence numbers, tier statistics.
 
-Imports page, columns. A part of a lruvec: aging and eviction are `reclaim/mglru.py`. Knows nothing of
-page tables, swap or files. Constants: include/linux/mmzone.h, v6.12.
+Imports page, columns. A part of a lruvec: aging and eviction are `reclaim/mglru.py`. Knows nothing
+of page tables, swap or files. Constants: include/linux/mmzone.h, v6.12.
 """
 
 from __future__ import annotations
@@ -124,7 +124,9 @@ class LruGen:
 
     @cython.cfunc
     @cython.exceptval(check=False)
-    def seq_for(self, lruvec: cython.int, flags: cython.longlong, reclaiming: cython.int) -> cython.longlong:
+    def seq_for(
+        self, lruvec: cython.int, flags: cython.longlong, reclaiming: cython.int
+    ) -> cython.longlong:
         """Generation a page is added to (lru_gen_add_folio, v6.1 and v6.12)."""
         gen_type: cython.int = 0 if flags & PG_SWAPBACKED else 1
         youngest: cython.longlong = self.max_seq[lruvec]

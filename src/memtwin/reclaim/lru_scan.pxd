@@ -56,10 +56,16 @@ cdef class LruScan:
     cdef public long long[::1] zone_taken
     cdef public int skip_head
     cdef public int[::1] skip_event
-    cdef long long isolate_lru_folios(self, long long nr_to_scan, int lruvec, ScanControl sc, int lru)
+    cdef long long isolate_lru_folios(
+        self, long long nr_to_scan, int lruvec, ScanControl sc, int lru
+    )
     cdef long long move_folios_to_lru(self, int lruvec, int[::1] pfns, int nr)
-    cdef void count_scan(self, int item, ScanControl sc, int memcg, int node, long long nr_pages) noexcept
-    cdef long long shrink_inactive_list(self, long long nr_to_scan, int lruvec, ScanControl sc, int lru)
+    cdef void count_scan(
+        self, int item, ScanControl sc, int memcg, int node, long long nr_pages
+    ) noexcept
+    cdef long long shrink_inactive_list(
+        self, long long nr_to_scan, int lruvec, ScanControl sc, int lru
+    )
     cdef void meet_unqueued_dirty(self, ScanControl sc, int node)
     cpdef int wake_flushers(self)
     cdef void shrink_active_list(self, long long nr_to_scan, int lruvec, ScanControl sc, int lru)

@@ -12,6 +12,7 @@ from memtwin.address_space.rmap import Rmap
 from memtwin.address_space.vm_flags import VM_EXEC
 from memtwin.columns import zeros
 from memtwin.hardware.clock import STALL_RECLAIM
+from memtwin.memcg.table import MemcgTable
 from memtwin.page.flags import (
     LRU_ACTIVE_ANON,
     LRU_ACTIVE_FILE,
@@ -24,6 +25,9 @@ from memtwin.page.flags import (
     PG_SWAPBACKED,
     PG_WORKINGSET,
 )
+from memtwin.page.mem_map import MemMap
+from memtwin.page.tunables import Tunables
+from memtwin.page.vmstat import VmStat
 from memtwin.page.vmstat_items import (
     NR_ISOLATED_ANON,
     PGDEACTIVATE,
@@ -46,6 +50,7 @@ from memtwin.reclaim.flusher_threads import FlusherThreads
 from memtwin.reclaim.folio_io import FolioIo
 from memtwin.reclaim.folio_reclaim import FolioReclaim
 from memtwin.reclaim.lru import Lru
+from memtwin.reclaim.lruvec import Lruvecs
 from memtwin.reclaim.scan_balance import ScanBalance
 from memtwin.reclaim.scan_control import ScanControl
 
@@ -55,13 +60,15 @@ from memtwin.reclaim.scan_control import ScanControl
 class LruScan:
     """Scans one lruvec at a time."""
 
-    def __init__(self, lru: Lru, rmap: Rmap, folio_reclaim: FolioReclaim, balance: ScanBalance) -> None:
+    def __init__(
+        self, lru: Lru, rmap: Rmap, folio_reclaim: FolioReclaim, balance: ScanBalance
+    ) -> None:
         self.lru = lru
-        self.mem = lru.mem
-        self.lruvecs = lru.lruvecs
-        self.vmstat = lru.vmstat
-        self.tunables = lru.tunables
-        self.memcgs = lru.charge.table
+        self.mem: MemMap = lru.mem
+        self.lruvecs: Lruvecs = lru.lruvecs
+        self.vmstat: VmStat = lru.vmstat
+        self.tunables: Tunables = lru.tunables
+        self.memcgs: MemcgTable = lru.charge.table
         self.rmap = rmap
         self.folio_reclaim = folio_reclaim
         self.balance = balance
@@ -214,9 +221,10 @@ class LruScan:
 
     @cython.cfunc
     def meet_unqueued_dirty(self, sc: ScanControl, node: cython.int) -> cython.void:
-        """Nothing but dirty file pages that nobody writes: wake the flusher; in a v1 group, wait."""
-        # mm/vmscan.c shrink_inactive_list(), v6.1 and v6.12. MODEL: without waiting, the thread gets
-        # the CPU when this reclaim is over (Vmscan.wake_flushers) or at the next timer
+        """Nothing but dirty file pages that nobody writes: wake the flusher; in a v1 group, wait.
+        """
+        # mm/vmscan.c shrink_inactive_list(), v6.1 and v6.12. MODEL: without waiting, the thread
+        # gets the CPU when this reclaim is over (Vmscan.wake_flushers) or at the next timer
         self.flusher_wanted = 1
         if not self.folio_reclaim.writeback_throttling_sane(sc):
             self.wake_flushers()
@@ -281,7 +289,7 @@ class LruScan:
         self, lru: cython.int, nr_to_scan: cython.longlong, lruvec: cython.int, sc: ScanControl
     ) -> cython.longlong:
         """Scan one list; pages freed."""
-        if lru == LRU_ACTIVE_ANON or lru == LRU_ACTIVE_FILE:
+        if lru & 1:  # is_active_lru(): LRU_ACTIVE_ANON, LRU_ACTIVE_FILE
             if sc.may_deactivate & (DEACTIVATE_ANON << (lru >> 1)):
                 self.shrink_active_list(nr_to_scan, lruvec, sc, lru)
             else:

@@ -45,6 +45,7 @@ cdef class Lruvecs:
     cdef int list_of(self, long long flags) noexcept
     cdef void add_folio(self, int lruvec, int pfn, int side) noexcept
     cdef void del_folio(self, int lruvec, int pfn) noexcept
+    cdef void relist(self, int pfn, long long clear, int side) noexcept
     cpdef long long size_up_to(self, int lruvec, int lru, int zone_idx)
     cpdef long long tree_size(self, int lruvec, int lru)
     cdef void note_cost(self, int lruvec, int is_file, long long cost)

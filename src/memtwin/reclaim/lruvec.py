@@ -1,8 +1,8 @@
 """Owns the LRU lists of each (memcg, node): heads, sizes, reclaim costs, the age of evictions.
 
-Imports page, memcg and reclaim/lru_gen. Knows nothing of batches, swap, files or page tables.
-A lruvec's number is memcg * nr_nodes + node. The unevictable list is counted, never threaded, as in the
-kernel; `lru_prev` of such a page is its mlock_count.
+Imports page, memcg and reclaim/lru_gen. Knows nothing of batches, swap, files or page tables. A
+lruvec's number is memcg * nr_nodes + node. The unevictable list is counted, never threaded, as in
+the kernel; `lru_prev` of such a page is its mlock_count.
 """
 
 from __future__ import annotations
@@ -32,14 +32,18 @@ from memtwin.reclaim.constants import HEAD_SIDE
 from memtwin.reclaim.lru_gen import LruGen
 
 COLUMNS = (
-    Column("list_head", "i4", "lruvec", "list of each (lruvec, LRU_*); 0 while the lruvec is unused"),
+    Column(
+        "list_head", "i4", "lruvec", "list of each (lruvec, LRU_*); 0 while the lruvec is unused"
+    ),
     Column("lru_size", "i8", "lruvec", "pages on each (lruvec, LRU_*)"),
     Column("lru_zone_size", "i8", "lruvec", "pages on each (lruvec, zone_idx, LRU_*)"),
     Column("anon_cost", "i8", "lruvec.note_cost", "decaying cost of reclaiming anon pages"),
     Column("file_cost", "i8", "lruvec.note_cost", "decaying cost of reclaiming file pages"),
     Column("nonresident_age", "i8", "workingset", "evictions and activations, pages"),
     Column("refaults", "i8", "vmscan", "WORKINGSET_ACTIVATE_* at the last reclaim, anon and file"),
-    Column("activations", "i8", "workingset", "WORKINGSET_ACTIVATE_* of the lruvec, here and below"),
+    Column(
+        "activations", "i8", "workingset", "WORKINGSET_ACTIVATE_* of the lruvec, here and below"
+    ),
 )
 _WIDTHS = {"list_head": NR_LRU_LISTS, "lru_size": NR_LRU_LISTS, "refaults": 2, "activations": 2}
 
@@ -114,7 +118,9 @@ class Lruvecs:
         zone_idx: cython.int = zone_id % self.nr_zone_types
         node: cython.int = lruvec % self.nr_nodes
         self.lru_size[lruvec * NR_LRU_LISTS + lru] += nr_pages
-        self.lru_zone_size[(lruvec * self.nr_zone_types + zone_idx) * NR_LRU_LISTS + lru] += nr_pages
+        self.lru_zone_size[(lruvec * self.nr_zone_types + zone_idx) * NR_LRU_LISTS + lru] += (
+            nr_pages
+        )
         self.vmstat.node_stat[node * self.nr_node_items + lru] += nr_pages
         self.vmstat.zone_stat[zone_id * self.nr_zone_items + self.zone_lru_base + lru] += nr_pages
 
@@ -168,6 +174,15 @@ class Lruvecs:
         if lru != LRU_UNEVICTABLE:
             self.mem.list_del(pfn)
         self.update_size(lruvec, lru, zone_id, -nr_pages)
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def relist(self, pfn: cython.int, clear: cython.longlong, side: cython.int) -> cython.void:
+        """Take a page off its list, clear flags, and put it where its flags now say."""
+        lruvec: cython.int = self.of_page(pfn)
+        self.del_folio(lruvec, pfn)
+        self.mem.flags[pfn] &= ~clear
+        self.add_folio(lruvec, pfn, side)
 
     @cython.ccall
     def size_up_to(

@@ -2,8 +2,8 @@
 
 Imports memcg and reclaim/lruvec. Moves no page. Rules: mm/vmscan.c lru_gen_rotate_memcg(), v6.12.
 
-DIFFERS: one list of groups a node and memcg generation instead of eight random bins; bends the order in
-which groups give pages when there are many.
+# DIFFERS: one list of groups a node and memcg generation, not eight random bins; bins spread lock
+# contention; bends the order in which groups give pages when there are many.
 """
 
 from __future__ import annotations

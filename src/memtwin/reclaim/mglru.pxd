@@ -70,7 +70,9 @@ cdef class Mglru:
     cdef public int[::1] again
     cdef public int moved_head
     cdef int swappiness_of(self, int lruvec, ScanControl sc)
-    cdef int sort_folio(self, int lruvec, int pfn, ScanControl sc, int tier_last, int gen_type, int zone_idx)
+    cdef int sort_folio(
+        self, int lruvec, int pfn, ScanControl sc, int tier_last, int gen_type, int zone_idx
+    )
     cdef int isolate_folio(self, int lruvec, int pfn, ScanControl sc, int zone_id)
     cdef long long scan_folios(self, int lruvec, ScanControl sc, int gen_type, int tier_last)
     cdef long long isolate_folios(self, int lruvec, ScanControl sc, int swappiness)

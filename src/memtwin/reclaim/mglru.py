@@ -1,7 +1,7 @@
 """Owns multi-gen LRU's eviction and generations: what to evict, when to make a new generation.
 
-Imports the reclaim room below vmscan and page. Aging itself is `mglru_walk`. Rules: mm/vmscan.c lru_gen_*,
-v6.12, which a 6.1 kernel with lru_gen switched on is given too.
+Imports the reclaim room below vmscan and page. Aging itself is `mglru_walk`. Rules: mm/vmscan.c
+lru_gen_*, v6.12, which a 6.1 kernel with lru_gen switched on is given too.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ from memtwin.page.flags import (
     PG_WRITEBACK,
 )
 from memtwin.page.gfp import GFP_IO
+from memtwin.page.mem_map import MemMap
 from memtwin.page.page_alloc import PageAlloc
+from memtwin.page.vmstat import VmStat
 from memtwin.page.vmstat_items import (
     NR_INACTIVE_ANON,
     NR_INACTIVE_FILE,
@@ -38,7 +40,7 @@ from memtwin.page.vmstat_items import (
     PGSTEAL_DIRECT,
     PGSTEAL_KSWAPD,
 )
-from memtwin.page.zone import Zone
+from memtwin.page.zone import Zone, Zones
 from memtwin.reclaim.constants import (
     DEF_PRIORITY,
     GEN_ANON,
@@ -55,10 +57,14 @@ from memtwin.reclaim.constants import (
     REFS_MAX,
     SEG_TAIL,
 )
+from memtwin.reclaim.folio_reclaim import FolioReclaim
+from memtwin.reclaim.lru_gen import LruGen
 from memtwin.reclaim.lru_scan import LruScan
+from memtwin.reclaim.lruvec import Lruvecs
 from memtwin.reclaim.memcg_lru import MemcgLru
 from memtwin.reclaim.mglru_gens import MglruGens
 from memtwin.reclaim.mglru_walk import MglruWalk
+from memtwin.reclaim.scan_balance import ScanBalance
 from memtwin.reclaim.scan_control import ScanControl
 from memtwin.reclaim.shrinker import Shrinkers
 
@@ -73,17 +79,17 @@ class Mglru:
         page_alloc: PageAlloc,
     ) -> None:  # fmt: skip
         self.lru_scan = lru_scan
-        self.folio_reclaim = lru_scan.folio_reclaim
-        self.balance = lru_scan.balance
+        self.folio_reclaim: FolioReclaim = lru_scan.folio_reclaim
+        self.balance: ScanBalance = lru_scan.balance
         self.walk = walk
         self.gens = gens
         self.groups = groups
         self.page_alloc = page_alloc
-        self.mem = lru_scan.mem
-        self.vmstat = lru_scan.vmstat
-        self.lruvecs = lru_scan.lruvecs
-        self.gen = lru_scan.lruvecs.gen
-        self.zones = page_alloc.zones
+        self.mem: MemMap = lru_scan.mem
+        self.vmstat: VmStat = lru_scan.vmstat
+        self.lruvecs: Lruvecs = lru_scan.lruvecs
+        self.gen: LruGen = lru_scan.lruvecs.gen
+        self.zones: Zones = page_alloc.zones
         self.last_type = 0  # answer of isolate_folios: the type it took
         self.again = zeros(MAX_LRU_BATCH, "i4")  # clean pages to try once more
         self.moved_head = lru_scan.mem.new_head()
@@ -110,7 +116,9 @@ class Mglru:
         self, lruvec: cython.int, pfn: cython.int, sc: ScanControl, tier_last: cython.int,
         gen_type: cython.int, zone_idx: cython.int,
     ) -> cython.int:  # fmt: skip
-        """1 when a page of the oldest list was promoted, protected or in a zone that does not help."""
+        """1 when a page of the oldest list was promoted, protected or in a zone that does not
+        help.
+        """
         flags: cython.longlong = self.mem.flags[pfn]
         if flags & PG_MLOCKED:
             return 0
@@ -162,7 +170,8 @@ class Mglru:
     def scan_folios(
         self, lruvec: cython.int, sc: ScanControl, gen_type: cython.int, tier_last: cython.int
     ) -> cython.longlong:
-        """Isolate up to 64 pages of a type's oldest generation; pages scanned, 0 for no progress."""
+        """Isolate up to 64 pages of a type's oldest generation; pages scanned, 0 for no progress.
+        """
         node: cython.int = lruvec % self.lruvecs.nr_nodes
         if self.gens.nr_gens(lruvec, gen_type) == MIN_NR_GENS:
             return 0
@@ -219,7 +228,9 @@ class Mglru:
     def isolate_folios(
         self, lruvec: cython.int, sc: ScanControl, swappiness: cython.int
     ) -> cython.longlong:
-        """Pages scanned of the better type, or of the other when that has none; `last_type` says which."""
+        """Pages scanned of the better type, or of the other when that has none; `last_type` says
+        which.
+        """
         tier: cython.int = -1
         gen_type: cython.int
         anon: cython.longlong = self.gen.min_seq[lruvec * 2]
@@ -234,8 +245,9 @@ class Mglru:
             gen_type = self.gens.type_to_scan(lruvec, swappiness)
             tier = self.gens.tier_last
         scanned: cython.longlong = 0
-        tries: cython.int
-        for tries in range(1 if swappiness == 0 else 2):
+        tried: cython.int = 0
+        while tried < (1 if swappiness == 0 else 2):
+            tried += 1
             if tier < 0:
                 tier = self.gens.tier_idx(lruvec, gen_type)
             scanned = self.scan_folios(lruvec, sc, gen_type, tier)
@@ -279,7 +291,8 @@ class Mglru:
 
     @cython.cfunc
     def sort_rejected(self, retried: cython.int) -> cython.int:
-        """Of the kept pages: clean ones go to `again` (how many), the rest learns where to return."""
+        """Of the kept pages: clean ones go to `again` (how many), the rest learns where to return.
+        """
         nr_again: cython.int = 0
         nr_kept: cython.int = 0
         i: cython.int
@@ -311,7 +324,9 @@ class Mglru:
         return nr_again
 
     @cython.cfunc
-    def pages_to_scan(self, lruvec: cython.int, sc: ScanControl, swappiness: cython.int) -> cython.longlong:
+    def pages_to_scan(
+        self, lruvec: cython.int, sc: ScanControl, swappiness: cython.int
+    ) -> cython.longlong:
         """Pages to scan at this priority; 0 or -1 to stop (-1: it was aged instead)."""
         memcg: cython.int = lruvec // self.lruvecs.nr_nodes
         can_swap: cython.int = 1 if swappiness > 0 else 0
@@ -479,5 +494,3 @@ class Mglru:
         if self.balance.memcgs.online[lruvec // self.lruvecs.nr_nodes]:
             total >>= sc.priority
         return 1 if total > 0 else 0
-
-

@@ -33,7 +33,10 @@ cdef class MglruGens:
     cdef int history(self, int lruvec, int gen_type, int tier) noexcept
     cdef long long refaulted_of(self, int lruvec, int gen_type, int tier) noexcept
     cdef long long total_of(self, int lruvec, int gen_type, int tier) noexcept
-    cdef int within_setpoint(self, int lruvec, int sp_type, long long sp_gain, int pv_type, int pv_tier, long long pv_gain) noexcept
+    cdef int within_setpoint(
+        self, int lruvec, int sp_type, long long sp_gain, int pv_type, int pv_tier, long long
+        pv_gain
+    ) noexcept
     cdef void carry_over(self, int lruvec, int gen_type) noexcept
     cdef int inc_gen(self, int lruvec, int pfn)
     cdef void inc_min_seq(self, int lruvec, int gen_type, int can_swap)

@@ -18,6 +18,7 @@ from memtwin.page.flags import (
     PG_SWAPBACKED,
     PG_WORKINGSET,
 )
+from memtwin.page.mem_map import MemMap
 from memtwin.reclaim.constants import (
     GEN_ANON,
     GEN_FILE,
@@ -27,6 +28,8 @@ from memtwin.reclaim.constants import (
     MIN_LRU_BATCH,
     MIN_NR_GENS,
 )
+from memtwin.reclaim.lru_gen import LruGen
+from memtwin.reclaim.lruvec import Lruvecs
 from memtwin.reclaim.mglru_walk import MglruWalk
 
 
@@ -39,9 +42,9 @@ class MglruGens:
         self.walk = walk
         self.clock = clock
         self.cost = cost
-        self.mem = walk.mem
-        self.lruvecs = walk.lruvecs
-        self.gen = walk.gen
+        self.mem: MemMap = walk.mem
+        self.lruvecs: Lruvecs = walk.lruvecs
+        self.gen: LruGen = walk.gen
         self.tier_last = 0  # answer of type_to_scan: the last tier to evict
         self.nr_to_scan = 0  # answer of should_run_aging: all pages that could be scanned
 
@@ -59,14 +62,18 @@ class MglruGens:
 
     @cython.cfunc
     @cython.exceptval(check=False)
-    def refaulted_of(self, lruvec: cython.int, gen_type: cython.int, tier: cython.int) -> cython.longlong:
+    def refaulted_of(
+        self, lruvec: cython.int, gen_type: cython.int, tier: cython.int
+    ) -> cython.longlong:
         """read_ctrl_pos: refaults of a tier, past average included."""
         row: cython.int = self.history(lruvec, gen_type, tier)
         return self.gen.avg_refaulted[row] + self.gen.refaulted[row]
 
     @cython.cfunc
     @cython.exceptval(check=False)
-    def total_of(self, lruvec: cython.int, gen_type: cython.int, tier: cython.int) -> cython.longlong:
+    def total_of(
+        self, lruvec: cython.int, gen_type: cython.int, tier: cython.int
+    ) -> cython.longlong:
         """read_ctrl_pos: evictions and protections of a tier, past average included."""
         row: cython.int = self.history(lruvec, gen_type, tier)
         total: cython.longlong = self.gen.avg_total[row] + self.gen.evicted[row]
@@ -78,7 +85,9 @@ class MglruGens:
         self, lruvec: cython.int, sp_type: cython.int, sp_gain: cython.longlong,
         pv_type: cython.int, pv_tier: cython.int, pv_gain: cython.longlong,
     ) -> cython.int:  # fmt: skip
-        """1 when (pv_type, pv_tier) refaults no more than sp_type's first tier (positive_ctrl_err)."""
+        """1 when (pv_type, pv_tier) refaults no more than sp_type's first tier
+        (positive_ctrl_err).
+        """
         refaulted: cython.longlong = self.refaulted_of(lruvec, pv_type, pv_tier)
         if refaulted < MIN_LRU_BATCH:
             return 1
@@ -118,7 +127,9 @@ class MglruGens:
         return new_gen
 
     @cython.cfunc
-    def inc_min_seq(self, lruvec: cython.int, gen_type: cython.int, can_swap: cython.int) -> cython.void:
+    def inc_min_seq(
+        self, lruvec: cython.int, gen_type: cython.int, can_swap: cython.int
+    ) -> cython.void:
         """Give up the oldest generation: what is left in it joins the next."""
         old_gen: cython.int = self.gen.min_seq[lruvec * 2 + gen_type] % MAX_NR_GENS
         idx: cython.int
@@ -139,7 +150,9 @@ class MglruGens:
 
     @cython.cfunc
     @cython.exceptval(check=False)
-    def is_empty(self, lruvec: cython.int, seq: cython.longlong, gen_type: cython.int) -> cython.int:
+    def is_empty(
+        self, lruvec: cython.int, seq: cython.longlong, gen_type: cython.int
+    ) -> cython.int:
         """1 when a generation's lists hold no page."""
         gen: cython.int = seq % MAX_NR_GENS
         idx: cython.int
@@ -192,7 +205,9 @@ class MglruGens:
         idx: cython.int
         for gen_type in range(2):
             for idx in range(self.gen.nr_zone_types):
-                delta: cython.longlong = self.gen.gen_pages[self.gen.at(lruvec, gone, gen_type, idx)]
+                delta: cython.longlong = self.gen.gen_pages[
+                    self.gen.at(lruvec, gone, gen_type, idx)
+                ]
                 delta -= self.gen.gen_pages[self.gen.at(lruvec, new, gen_type, idx)]
                 if delta != 0:
                     zone_id: cython.int = node * self.gen.nr_zone_types + idx
@@ -270,7 +285,9 @@ class MglruGens:
 
     @cython.cfunc
     @cython.exceptval(check=False)
-    def size_of(self, lruvec: cython.int, seq: cython.longlong, gen_type: cython.int) -> cython.longlong:
+    def size_of(
+        self, lruvec: cython.int, seq: cython.longlong, gen_type: cython.int
+    ) -> cython.longlong:
         """Pages of a generation and type."""
         gen: cython.int = seq % MAX_NR_GENS
         size: cython.longlong = 0

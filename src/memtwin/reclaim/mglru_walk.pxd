@@ -60,9 +60,13 @@ cdef class MglruWalk:
     cdef void move_counts(self, int pfn, int lruvec, int old_gen, int new_gen) noexcept
     cdef int young_frame(self, long long at, int memcg, int can_swap) noexcept
     cdef void walk_mms(self, int lruvec, long long seq, int can_swap)
-    cdef void walk_mm(self, Mm mm, int lruvec, int memcg, int node, long long seq, int can_swap, int force)
+    cdef void walk_mm(
+        self, Mm mm, int lruvec, int memcg, int node, long long seq, int can_swap, int force
+    )
     cdef void judge_table(self)
-    cdef int walk_entries(self, long long at, int nr, int lruvec, int memcg, int node, int new_gen, int can_swap)
+    cdef int walk_entries(
+        self, long long at, int nr, int lruvec, int memcg, int node, int new_gen, int can_swap
+    )
     cdef int skip_vma(self, VMA vma, int can_swap) noexcept
     cdef int folio_referenced(self, int pfn, int memcg)
     cdef void look_around(self, int pfn, VMA vma, long long at, long long vpn)

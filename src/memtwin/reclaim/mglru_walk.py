@@ -1,11 +1,12 @@
-"""Owns how multi-gen LRU learns of use: walking page tables (aging), looking around young entries (eviction).
+"""Owns how multi-gen LRU learns of use: walking page tables (aging), looking around young entries
+(eviction).
 
-Imports address_space, page and the generations. Knows nothing of evicting. Rules: mm/vmscan.c walk_mm(),
-walk_pte_range() and lru_gen_look_around(), v6.12.
+Imports address_space, page and the generations. Knows nothing of evicting. Rules: mm/vmscan.c
+walk_mm(), walk_pte_range() and lru_gen_look_around(), v6.12.
 
-DIFFERS: accessed bits of upper tables are not kept, so a table without young entries is walked where the
-kernel would skip it (same result, more scanning); bloom filters are exact sets, without their false
-positives; areas of one table are counted together only when they are neighbours.
+# DIFFERS: tables worth walking are an exact set and upper tables have no accessed bit, where the
+# kernel has bloom filters and such bits; both only save work; bends which of a table's few young
+# entries are seen one generation earlier.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ from memtwin.page.flags import (
     PG_SWAPCACHE,
     PG_WORKINGSET,
 )
+from memtwin.page.mem_map import MemMap
 from memtwin.reclaim.constants import (
     MAX_NR_GENS,
     MIN_LRU_BATCH,
@@ -56,6 +58,8 @@ from memtwin.reclaim.constants import (
     YOUNG_FACTOR,
 )
 from memtwin.reclaim.lru import Lru
+from memtwin.reclaim.lru_gen import LruGen
+from memtwin.reclaim.lruvec import Lruvecs
 
 
 @cython.final
@@ -63,13 +67,11 @@ from memtwin.reclaim.lru import Lru
 class MglruWalk:
     """Promotes pages whose page table entries were used."""
 
-    def __init__(
-        self, lru: Lru, rmap: Rmap, tables: PageTables, mms: Mms, clock: Clock
-    ) -> None:
+    def __init__(self, lru: Lru, rmap: Rmap, tables: PageTables, mms: Mms, clock: Clock) -> None:
         self.lru = lru
-        self.mem = lru.mem
-        self.lruvecs = lru.lruvecs
-        self.gen = lru.lruvecs.gen
+        self.mem: MemMap = lru.mem
+        self.lruvecs: Lruvecs = lru.lruvecs
+        self.gen: LruGen = lru.lruvecs.gen
         self.rmap = rmap
         self.tables = tables
         self.mms = mms
@@ -86,10 +88,10 @@ class MglruWalk:
         self.nr_walked = 0  # entries looked at so far, for figures and costs
 
     @cython.cfunc
-    def update_gen(
-        self, pfn: cython.int, lruvec: cython.int, new_gen: cython.int
-    ) -> cython.void:
-        """A page was used: its generation is the youngest now; its list place stays (folio_update_gen)."""
+    def update_gen(self, pfn: cython.int, lruvec: cython.int, new_gen: cython.int) -> cython.void:
+        """A page was used: its generation is the youngest now; its list place stays
+        (folio_update_gen).
+        """
         flags: cython.longlong = self.mem.flags[pfn]
         if not flags & LRU_GEN_MASK:
             self.mem.flags[pfn] = flags | PG_REFERENCED
@@ -125,7 +127,8 @@ class MglruWalk:
     def young_frame(
         self, at: cython.longlong, memcg: cython.int, can_swap: cython.int
     ) -> cython.int:
-        """Clear a used entry's accessed bit: its frame (folio head), or -1 when it is not for us."""
+        """Clear a used entry's accessed bit: its frame (folio head), or -1 when it is not for us.
+        """
         entry: cython.longlong = self.tables.pte[at]
         if not entry & PTE_PRESENT or entry & PTE_SPECIAL or not entry & PTE_ACCESSED:
             return -1
@@ -144,7 +147,9 @@ class MglruWalk:
     # -- aging ---------------------------------------------------------------------------------
 
     @cython.cfunc
-    def walk_mms(self, lruvec: cython.int, seq: cython.longlong, can_swap: cython.int) -> cython.void:
+    def walk_mms(
+        self, lruvec: cython.int, seq: cython.longlong, can_swap: cython.int
+    ) -> cython.void:
         """Walk the page tables of every mm of the group (try_to_inc_max_seq's iteration)."""
         memcg: cython.int = lruvec // self.lruvecs.nr_nodes
         node: cython.int = lruvec % self.lruvecs.nr_nodes
@@ -160,8 +165,8 @@ class MglruWalk:
             if walked_ns is None:
                 force = 1  # added after the last iteration
             elif not force and now_ns - walked_ns < THROTTLE_JIFFY_NS:
-                # MODEL: get_next_mm() skips an mm that was not switched to since it was walked; on a
-                # live system some switch happens every jiffy
+                # MODEL: get_next_mm() skips an mm that was not switched to since it was walked; on
+                # a live system some switch happens every jiffy
                 continue
             self.walked_ns[(lruvec, mm.id)] = now_ns
             if first:
@@ -204,7 +209,13 @@ class MglruWalk:
                         self.table = at >> TABLE_SHIFT
                     self.total += cython.cast(cython.int, stop - vpn)
                     self.young += self.walk_entries(
-                        at, cython.cast(cython.int, stop - vpn), lruvec, memcg, node, new_gen, can_swap
+                        at,
+                        cython.cast(cython.int, stop - vpn),
+                        lruvec,
+                        memcg,
+                        node,
+                        new_gen,
+                        can_swap,
                     )
                 vpn = stop
         self.judge_table()

@@ -9,7 +9,6 @@ from memtwin.swap.swap cimport Swap
 
 cdef int DEACTIVATE_ANON
 cdef int DEACTIVATE_FILE
-cdef int LRU_ACTIVE_ANON
 cdef int LRU_INACTIVE_ANON
 cdef int LRU_INACTIVE_FILE
 cdef int NR_ACTIVE_FILE

@@ -9,15 +9,17 @@ import cython
 
 from memtwin.columns import zeros
 from memtwin.memcg.charge import Charge
+from memtwin.memcg.table import MemcgTable
 from memtwin.page.flags import LRU_INACTIVE_ANON, LRU_INACTIVE_FILE
 from memtwin.page.page_alloc import PageAlloc
+from memtwin.page.vmstat import VmStat
 from memtwin.page.vmstat_items import (
     NR_ACTIVE_FILE,
     NR_FREE_PAGES,
     NR_INACTIVE_ANON,
     NR_INACTIVE_FILE,
 )
-from memtwin.page.zone import Zone
+from memtwin.page.zone import Zone, Zones
 from memtwin.reclaim.constants import (
     DEACTIVATE_ANON,
     DEACTIVATE_FILE,
@@ -39,12 +41,12 @@ class ScanBalance:
 
     def __init__(self, lruvecs: Lruvecs, charge: Charge, swap: Swap, page_alloc: PageAlloc) -> None:
         self.lruvecs = lruvecs
-        self.memcgs = charge.table
+        self.memcgs: MemcgTable = charge.table
         self.charge = charge
         self.swap = swap
         self.page_alloc = page_alloc
-        self.zones = lruvecs.zones
-        self.vmstat = lruvecs.vmstat
+        self.zones: Zones = lruvecs.zones
+        self.vmstat: VmStat = lruvecs.vmstat
         self.nr = zeros(4, "i8")  # answer of get_scan_count: pages to scan, by LRU_*
 
     @cython.ccall
@@ -118,7 +120,9 @@ class ScanBalance:
                 sc.file_is_tiny = 1
 
     @cython.cfunc
-    def scan_mode(self, memcg: cython.int, sc: ScanControl, swappiness: cython.longlong) -> cython.int:
+    def scan_mode(
+        self, memcg: cython.int, sc: ScanControl, swappiness: cython.longlong
+    ) -> cython.int:
         """SCAN_*: which types are scanned, and how they are weighed."""
         if not sc.may_swap or not self.can_reclaim_anon(memcg):
             return SCAN_FILE

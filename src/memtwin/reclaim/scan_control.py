@@ -1,6 +1,7 @@
 """Owns the orders and the tally of one reclaim: struct scan_control of mm/vmscan.c, v6.1.
 
-Imports nothing of the house but its room's constants. A plain record; vmscan, kswapd and slowpath fill it.
+Imports nothing of the house but its room's constants. A plain record; vmscan, kswapd and slowpath
+fill it.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 import cython
 
 from memtwin.reclaim.constants import DEF_PRIORITY, GLOBAL_RECLAIM, SWAP_CLUSTER_MAX
-
 
 
 @cython.final

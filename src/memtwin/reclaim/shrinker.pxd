@@ -19,6 +19,8 @@ cdef class Shrinkers:
     cdef public list all
     cdef public long long reclaimed_slab
     cpdef long long shrink_slab(self, int gfp, int node, int memcg, int priority)
-    cdef long long do_shrink_slab(self, Shrinker shrinker, int gfp, int node, int memcg, int priority)
+    cdef long long do_shrink_slab(
+        self, Shrinker shrinker, int gfp, int node, int memcg, int priority
+    )
     cpdef long long drop_slab(self)
     cpdef long long take_reclaimed(self)

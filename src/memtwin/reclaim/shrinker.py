@@ -1,6 +1,7 @@
 """Owns asking caches of kernel objects to shrink: the registry and do_shrink_slab's arithmetic.
 
-Imports page. Has never heard of what the objects are: a room above derives from `Shrinker` and registers.
+Imports page. Has never heard of what the objects are: a room above derives from `Shrinker` and
+registers.
 """
 
 from __future__ import annotations
@@ -79,8 +80,8 @@ class Shrinkers:
         priority: cython.int,
     ) -> cython.longlong:  # fmt: skip
         """One shrinker's share (mm/vmscan.c do_shrink_slab(), v6.1)."""
-        # DIFFERS: deferred work is kept per shrinker, not per node and group; bends object counts
-        # when several groups are under pressure at once
+        # DIFFERS: deferred work is kept per shrinker, not per node and group; few caches are kept
+        # per group here; bends object counts when several groups are under pressure at once
         freeable: cython.longlong = shrinker.count_objects(node, memcg)
         if freeable <= 0:
             return 0

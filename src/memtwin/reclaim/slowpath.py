@@ -1,7 +1,7 @@
 """Owns the retry loops of allocating and charging: the one place where memory pressure is met.
 
-Imports page, memcg and the reclaim room. Knows nothing of who asks or what the page is for. When nothing
-can be reclaimed it answers NEED_OOM; `process/oom` acts and the caller tries again.
+Imports page, memcg and the reclaim room. Knows nothing of who asks or what the page is for. When
+nothing can be reclaimed it answers NEED_OOM; `process/oom` acts and the caller tries again.
 """
 
 from __future__ import annotations
@@ -58,18 +58,20 @@ class Slowpath:
         self.mem = mem
         self.page_alloc = page_alloc
         self.charge = charge
-        self.memcgs = charge.table
+        self.memcgs: MemcgTable = charge.table
         self.connect(vmscan, kswapd, clock)
-        self.zones = page_alloc.zones
+        self.zones: Zones = page_alloc.zones
         # after NEED_OOM: the group that is out of memory, -1 when it is the machine
         self.oom_memcg_id = NIL
         self.no_progress_loops = 0
-        self.compact: CompactPolicy | None = None  # what makes large blocks; the machine connects it
+        self.compact: CompactPolicy | None = (
+            None  # what makes large blocks; the machine connects it
+        )
 
-    def connect(
-        self, vmscan: Vmscan | None, kswapd: Kswapd | None, clock: Clock | None
-    ) -> None:
-        """Give it what reclaims. Without, every shortage is an NEED_OOM (boot, tests of other rooms)."""
+    def connect(self, vmscan: Vmscan | None, kswapd: Kswapd | None, clock: Clock | None) -> None:
+        """Give it what reclaims. Without, every shortage is an NEED_OOM (boot, tests of other
+        rooms).
+        """
         self.vmscan = vmscan
         self.kswapd = kswapd
         self.clock = clock

@@ -63,4 +63,6 @@ cdef class SwapIn:
     cdef int read_cluster(self, long long entry, int memcg)
     cdef int read_alone(self, long long entry, int memcg)
     cdef int read_area(self, long long entry, VMA vma, long long vpn)
-    cdef void read_window(self, long long first, long long end, long long entry, VMA vma, long long vpn)
+    cdef void read_window(
+        self, long long first, long long end, long long entry, VMA vma, long long vpn
+    )

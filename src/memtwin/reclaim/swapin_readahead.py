@@ -1,7 +1,7 @@
 """Owns bringing a page back from swap, and which neighbours are read with it.
 
-Imports address_space, page, swap and the reclaim room. Knows nothing of mapping pages: fault/ does that.
-Rules: mm/swap_state.c and the reading half of mm/memory.c do_swap_page(), v6.1 and v6.12.
+Imports address_space, page, swap and the reclaim room. Knows nothing of mapping pages: fault/ does
+that. Rules: mm/swap_state.c and the reading half of mm/memory.c do_swap_page(), v6.1 and v6.12.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class SwapRa:
     def __init__(self) -> None:
         self.vpn = 0
         self.window = 0
-        self.hits = 4  # mm/swap_state.c GET_SWAP_RA_VAL(): a fresh area counts as four hits
+        self.hits = 4  # mm/swap_state.c GET_SWAP_RA_VAL(), v6.1: a fresh area counts as four hits
 
 
 @cython.final
@@ -63,9 +63,9 @@ class SwapIn:
         self.workingset = workingset
         self.slowpath = slowpath
         self.tables = tables
-        self.mem = lru.mem
-        self.vmstat = lru.vmstat
-        self.tunables = lru.tunables
+        self.mem: MemMap = lru.mem
+        self.vmstat: VmStat = lru.vmstat
+        self.tunables: Tunables = lru.tunables
         self.hits = 4  # swapin_readahead_hits, of cluster readahead: ATOMIC_INIT(4)
         self.prev_offset = 0
         self.last_window = 0
@@ -74,7 +74,8 @@ class SwapIn:
     @cython.cfunc
     @cython.exceptval(check=False)
     def by_area(self) -> cython.int:
-        """1 when neighbours by address are read (swap_use_vma_readahead): no spinning disk swaps."""
+        """1 when neighbours by address are read (swap_use_vma_readahead): no spinning disk swaps.
+        """
         return 1 if self.swap.nr_rotational == 0 else 0
 
     @cython.cfunc
@@ -108,10 +109,11 @@ class SwapIn:
 
     @cython.ccall
     def swapin(self, entry: cython.longlong, vma: VMA, vpn: cython.longlong) -> cython.int:
-        """Read a page that is not cached: its frame with a reference for the caller, or a verdict < 0.
+        """Read a page that is not cached: its frame with a reference for the caller, or a verdict
+        < 0.
 
-        From a disk it is in the swap cache and locked until the read ends. From zram, with one user,
-        it is here and skipped the swap cache.
+        From a disk it is in the swap cache and locked until the read ends. From zram, with one
+        user, it is here and skipped the swap cache.
         """
         memcg: cython.int = vma.mm.memcg
         pfn: cython.int
@@ -166,7 +168,8 @@ class SwapIn:
 
     @cython.cfunc
     def read_into_cache(self, entry: cython.longlong, memcg: cython.int) -> cython.int:
-        """The frame that caches a slot, read now if there was none (`made`); a verdict or NIL without.
+        """The frame that caches a slot, read now if there was none (`made`); a verdict or NIL
+        without.
 
         The caller gets a reference. __read_swap_cache_async(), v6.1.
         """
@@ -264,7 +267,8 @@ class SwapIn:
 
     @cython.cfunc
     def read_area(self, entry: cython.longlong, vma: VMA, vpn: cython.longlong) -> cython.int:
-        """Neighbouring addresses of the area whose entries are swapped (swap_vma_readahead, v6.1)."""
+        """Neighbouring addresses of the area whose entries are swapped (swap_vma_readahead, v6.1).
+        """
         memcg: cython.int = vma.mm.memcg
         shift: cython.int = cython.cast(cython.int, self.tunables.page_cluster)
         if shift > SWAP_RA_ORDER_CEILING:
@@ -294,7 +298,8 @@ class SwapIn:
         self, first: cython.longlong, end: cython.longlong, entry: cython.longlong, vma: VMA,
         vpn: cython.longlong,
     ) -> cython.void:  # fmt: skip
-        """Read what is swapped among the entries first .. end - 1, inside the area and one table."""
+        """Read what is swapped among the entries first .. end - 1, inside the area and one table.
+        """
         table: cython.longlong = (vpn >> TABLE_SHIFT) << TABLE_SHIFT
         if first < table:
             first = table

@@ -61,5 +61,7 @@ cdef class Vmscan:
     cdef void shrink_zones(self, ScanControl sc)
     cdef long long do_try_to_free_pages(self, ScanControl sc)
     cpdef long long try_to_free_pages(self, int gfp, int order)
-    cpdef long long try_to_free_mem_cgroup_pages(self, int memcg, long long nr_pages, int gfp, int may_swap)
+    cpdef long long try_to_free_mem_cgroup_pages(
+        self, int memcg, long long nr_pages, int gfp, int may_swap
+    )
     cpdef long long reclaim_proactively(self, int memcg, long long nr_pages, int swappiness)

@@ -1,7 +1,9 @@
-"""Owns reclaim's loops: over priorities, nodes and groups, for an allocation or for a group's limit.
+"""Owns reclaim's loops: over priorities, nodes and groups, for an allocation or for a group's
+limit.
 
-Imports page, memcg and the reclaim room below. Frees pages and says how many; who asked, and what happens
-when nothing was freed, is slowpath's and kswapd's affair. Rules: mm/vmscan.c, v6.1 and v6.12.
+Imports page, memcg and the reclaim room below. Frees pages and says how many; who asked, and what
+happens when nothing was freed, is slowpath's and kswapd's affair. Rules: mm/vmscan.c, v6.1 and
+v6.12.
 """
 
 from __future__ import annotations
@@ -11,8 +13,11 @@ import cython
 from memtwin.columns import zeros
 from memtwin.hardware.clock import STALL_RECLAIM, Clock
 from memtwin.memcg.constants import MAX_MEMCGS, MEMCG_LOW
+from memtwin.memcg.table import MemcgTable
 from memtwin.page.gfp import GFP_HIGHUSER_MOVABLE, GFP_IO
 from memtwin.page.page_alloc import PageAlloc
+from memtwin.page.tunables import Tunables
+from memtwin.page.vmstat import VmStat
 from memtwin.page.vmstat_items import (
     ALLOCSTALL_DMA,
     NR_FREE_PAGES,
@@ -24,7 +29,7 @@ from memtwin.page.vmstat_items import (
     NR_ZONE_INACTIVE_FILE,
     NR_ZONE_WRITE_PENDING,
 )
-from memtwin.page.zone import Zone
+from memtwin.page.zone import Zone, Zones
 from memtwin.reclaim.constants import (
     DEF_PRIORITY,
     MAX_RECLAIM_RETRIES,
@@ -34,7 +39,9 @@ from memtwin.reclaim.constants import (
 )
 from memtwin.reclaim.folio_io import FolioIo
 from memtwin.reclaim.lru_scan import LruScan
+from memtwin.reclaim.lruvec import Lruvecs
 from memtwin.reclaim.mglru import Mglru
+from memtwin.reclaim.scan_balance import ScanBalance
 from memtwin.reclaim.scan_control import ScanControl
 from memtwin.reclaim.shrinker import Shrinkers
 
@@ -54,12 +61,12 @@ class Vmscan:
         self.page_alloc = page_alloc
         self.folio_io = folio_io
         self.clock = clock
-        self.balance = lru_scan.balance
-        self.lruvecs = lru_scan.lruvecs
-        self.memcgs = lru_scan.memcgs
-        self.zones = page_alloc.zones
-        self.vmstat = lru_scan.vmstat
-        self.tunables = lru_scan.tunables
+        self.balance: ScanBalance = lru_scan.balance
+        self.lruvecs: Lruvecs = lru_scan.lruvecs
+        self.memcgs: MemcgTable = lru_scan.memcgs
+        self.zones: Zones = page_alloc.zones
+        self.vmstat: VmStat = lru_scan.vmstat
+        self.tunables: Tunables = lru_scan.tunables
         nr_nodes = self.zones.nr_nodes
         self.congested = zeros(MAX_MEMCGS * nr_nodes, "i1")  # LRUVEC_(CGROUP_)CONGESTED, by lruvec
         self.node_congested = zeros(nr_nodes, "i1")  # LRUVEC_NODE_CONGESTED (v6.12)
@@ -97,7 +104,8 @@ class Vmscan:
 
     @cython.cfunc
     def shrink_node_memcgs(self, node: cython.int, sc: ScanControl) -> cython.void:
-        """Every group below the target; v6.12 lets direct reclaim stop early and go on next time."""
+        """Every group below the target; v6.12 lets direct reclaim stop early and go on next time.
+        """
         root: cython.int = sc.target_memcg if sc.target_memcg > 0 else 0
         partial: cython.int = 0
         if self.tunables.kernel >= 612 and not sc.is_kswapd and not sc.memcg_full_walk:
@@ -210,7 +218,9 @@ class Vmscan:
         for idx in range(sc.reclaim_idx + 1):
             if idx < self.zones.nr_types:
                 zone: Zone = self.zones.zones[node * self.zones.nr_types + idx]
-                if zone.managed_pages > 0 and self.compaction_suitable(zone, sc.order, sc.reclaim_idx):
+                if zone.managed_pages > 0 and self.compaction_suitable(
+                    zone, sc.order, sc.reclaim_idx
+                ):
                     return 0
         inactive: cython.longlong = self.vmstat.node_page_state(node, NR_INACTIVE_FILE)
         if self.balance.can_reclaim_anon(0):
@@ -218,12 +228,11 @@ class Vmscan:
         return 1 if inactive > 2 << sc.order else 0
 
     @cython.cfunc
-    def compaction_suitable(
-        self, zone: Zone, order: cython.int, highest: cython.int
-    ) -> cython.int:
+    def compaction_suitable(self, zone: Zone, order: cython.int, highest: cython.int) -> cython.int:
         """1 when a zone has the free pages that compaction needs, or a block already."""
-        # mm/compaction.c compaction_suitable(), v6.1. DIFFERS: the fragmentation index is not asked;
-        # bends reclaim for orders above 3 in zones fragmented by small allocations
+        # mm/compaction.c compaction_suitable(), v6.1. DIFFERS: the fragmentation index is not
+        # asked; it decides between reclaim and compaction for large orders alone; bends how much is
+        # reclaimed for orders above 3
         mark: cython.longlong = zone.wmark_low
         if order <= PAGE_ALLOC_COSTLY_ORDER:
             mark = zone.wmark_min
@@ -246,7 +255,8 @@ class Vmscan:
     @cython.cfunc
     def shrink_zones(self, sc: ScanControl) -> cython.void:
         """Each node of the zonelist once."""
-        # DIFFERS: no v1 soft limits (mem_cgroup_soft_limit_reclaim); bends which group gives first
+        # DIFFERS: no v1 soft limits (mem_cgroup_soft_limit_reclaim); nobody sets them here yet;
+        # bends which group gives pages first
         at: cython.int = self.zones.zonelist_row(self.page_alloc.node, sc.reclaim_idx)
         first_node: cython.int = -1
         last_node: cython.int = -1

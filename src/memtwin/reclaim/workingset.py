@@ -1,7 +1,7 @@
 """Owns refault detection: the shadow an evicted page leaves, and what its return means.
 
-Imports page, memcg, swap counts and the lists. Knows nothing of where shadows are kept: page cache slots
-and swap slots keep the number, and hand it back.
+Imports page, memcg, swap counts and the lists. Knows nothing of where shadows are kept: page cache
+slots and swap slots keep the number, and hand it back.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from memtwin.page.vmstat_items import (
     WORKINGSET_RESTORE_ANON,
 )
 from memtwin.reclaim.constants import EVICTION_BITS, SWAP_CLUSTER_MAX
+from memtwin.reclaim.lru_gen import LruGen
 from memtwin.reclaim.lruvec import Lruvecs
 from memtwin.swap.swap import Swap
-
 
 
 @cython.final
@@ -42,7 +42,7 @@ class Workingset:
     ) -> None:
         self.mem = mem
         self.lruvecs = lruvecs
-        self.gen = lruvecs.gen
+        self.gen: LruGen = lruvecs.gen
         self.memcgs = memcgs
         self.swap = swap
         self.tunables = tunables
@@ -61,7 +61,9 @@ class Workingset:
 
     @cython.ccall
     def workingset_eviction(self, pfn: cython.int, target_memcg: cython.int) -> cython.longlong:
-        """The shadow (> 0) of a page that reclaim on behalf of `target_memcg` (-1: the machine) evicts."""
+        """The shadow (> 0) of a page that reclaim on behalf of `target_memcg` (-1: the machine)
+        evicts.
+        """
         node: cython.int = self.lruvecs.node_of(pfn)
         if self.tunables.lru_gen_enabled:
             return self.gen_eviction(pfn, node)
@@ -75,7 +77,8 @@ class Workingset:
 
     @cython.ccall
     def workingset_refault(self, pfn: cython.int, shadow: cython.longlong) -> cython.int:
-        """Judge the return of a page, already charged, not yet on a list; 1 when it was activated."""
+        """Judge the return of a page, already charged, not yet on a list; 1 when it was activated.
+        """
         # mm/workingset.c workingset_refault(), v6.1 and v6.12
         one: cython.longlong = 1
         age_mask: cython.longlong = (one << EVICTION_BITS) - 1
@@ -94,8 +97,8 @@ class Workingset:
         distance: cython.longlong = (self.lruvecs.nonresident_age[at] - evicted_at) & age_mask
         nr_pages: cython.longlong = one << self.mem.order[pfn]
         self.memcgs.mod_lruvec_page_state(pfn, node, WORKINGSET_REFAULT_ANON + is_file, nr_pages)
-        # DIFFERS: the kernel reads sizes as of the last flush of per-CPU statistics; bends
-        # decisions within some tens of pages of the limit
+        # DIFFERS: sizes are exact, where the kernel's are as of the last flush; per-CPU statistics
+        # are not kept; bends decisions within some tens of pages of the limit
         if distance > self.workingset_size(at, memcg, is_file):
             return 0
         self.mem.flags[pfn] |= PG_ACTIVE
@@ -152,7 +155,8 @@ class Workingset:
 
     @cython.cfunc
     def gen_eviction(self, pfn: cython.int, node: cython.int) -> cython.longlong:
-        """mm/workingset.c lru_gen_eviction(), v6.12: the generation and the accesses are the age."""
+        """mm/workingset.c lru_gen_eviction(), v6.12: the generation and the accesses are the age.
+        """
         memcg: cython.int = self.mem.memcg[pfn]
         lruvec: cython.int = self.lruvecs.of(memcg, node)
         flags: cython.longlong = self.mem.flags[pfn]
@@ -172,7 +176,9 @@ class Workingset:
         self, pfn: cython.int, evicting: cython.int, node: cython.int, token: cython.longlong,
         workingset: cython.int,
     ) -> cython.int:  # fmt: skip
-        """mm/workingset.c lru_gen_refault(), v6.12; v6.1 counts refaults of the oldest generation only."""
+        """mm/workingset.c lru_gen_refault(), v6.12; v6.1 counts refaults of the oldest generation
+        only.
+        """
         gen_type: cython.int = 0 if self.mem.flags[pfn] & PG_SWAPBACKED else 1
         nr_pages: cython.longlong = 1
         nr_pages = nr_pages << self.mem.order[pfn]
@@ -186,7 +192,9 @@ class Workingset:
             recent = 1
         counted: cython.int = 1 if recent or self.tunables.kernel >= 612 else 0
         if counted:
-            self.memcgs.mod_lruvec_page_state(pfn, node, WORKINGSET_REFAULT_ANON + gen_type, nr_pages)
+            self.memcgs.mod_lruvec_page_state(
+                pfn, node, WORKINGSET_REFAULT_ANON + gen_type, nr_pages
+            )
         if not recent:
             return 0
         refs: cython.int = (token & 3) + workingset

@@ -1,10 +1,11 @@
 """Owns the numbers of the swap room. Imports nothing. Knows no behaviour."""
 
-# MODEL: an entry is (type << SWAP_TYPE_SHIFT) | offset; offset 0 is the header, so an entry is never 0
+# MODEL: an entry is (type << SWAP_TYPE_SHIFT) | offset; offset 0 is the header, so an entry is
+# never 0
 SWAP_TYPE_SHIFT = 40
 SWAP_OFFSET_MASK = (1 << SWAP_TYPE_SHIFT) - 1
 
-# include/linux/swap.h, v6.1
+# include/linux/swap.h SWAP_HAS_CACHE, v6.1
 SWAP_HAS_CACHE = 0x40
 SWAP_MAP_BAD = 0x3F
 SWAPFILE_CLUSTER = 512  # mm/swapfile.c with CONFIG_THP_SWAP: HPAGE_PMD_NR, v6.1

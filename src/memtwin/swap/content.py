@@ -1,7 +1,8 @@
 """Owns what pages hold, as far as compression and zero detection go.
 
-Imports columns and swap/constants. Knows nothing of who writes pages. Most pages are never described: they
-are CONTENT_DEFAULT, which a machine's configuration makes one of the other classes.
+Imports columns and swap/constants. Knows nothing of who writes pages. Most pages are never
+described: they are CONTENT_DEFAULT, which a machine's configuration makes one of the other
+classes.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from memtwin.columns import Column, zeros
 from memtwin.swap.constants import CONTENT_DEFAULT, CONTENT_WORD
 
 COLUMNS = (
-    Column("content", "u1", "workload", "CONTENT_* of each frame; 0 is the machine's default class"),
+    Column(
+        "content", "u1", "workload", "CONTENT_* of each frame; 0 is the machine's default class"
+    ),
 )
 
 

@@ -32,8 +32,8 @@ cdef class SwapDevice:
     cdef public long long[::1] cpu_scan_base
     cdef void _add_free_cluster(self, int cluster) noexcept
     cdef void _use(self, long long offset, int cpu) noexcept
-    cdef void put_back(self, long long offset) noexcept
+    cpdef void put_back(self, long long offset) noexcept
     cdef long long _from_cluster(self, int cpu) noexcept
     cdef long long _scan(self, long long base) noexcept
     cdef long long _from_rotational(self) noexcept
-    cdef int take_slots(self, long long[::1] slots, int base, int goal, int cpu) noexcept
+    cpdef int take_slots(self, long long[::1] slots, int base, int goal, int cpu) noexcept

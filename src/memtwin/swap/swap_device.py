@@ -1,6 +1,7 @@
 """Owns the slots of one swap device: use counts, free clusters, what is cached for each slot.
 
-Imports columns and swap/constants. Has never heard of pages' owners, I/O or policies between devices.
+Imports columns and swap/constants. Has never heard of pages' owners, I/O or policies between
+devices.
 
 A slot's life: free -> in a CPU's slot cache -> used (count + cached) -> freed -> free.
 """
@@ -26,7 +27,9 @@ COLUMNS = (
     Column("slot_memcg", "i4", "swap", "group the slot is charged to; 0 none"),
     Column("slot_content", "u1", "swap", "CONTENT_* of what was written there"),
     Column("cluster_used", "i4", "swap_device", "slots in use of each cluster of 512"),
-    Column("cluster_next_free", "i4", "swap_device", "next free cluster; meaningless when not free"),
+    Column(
+        "cluster_next_free", "i4", "swap_device", "next free cluster; meaningless when not free"
+    ),
     Column("cpu_cluster", "i4", "swap_device", "cluster a CPU takes slots from; -1 none"),
     Column("cpu_next", "i8", "swap_device", "next slot of that cluster to look at"),
     Column("cpu_scan_base", "i8", "swap_device", "where a CPU's scan begins without free cluster"),
@@ -118,7 +121,7 @@ class SwapDevice:
             self.lowest_bit = self.max
             self.highest_bit = 0
 
-    @cython.cfunc
+    @cython.ccall
     @cython.exceptval(check=False)
     def put_back(self, offset: cython.longlong) -> cython.void:
         """The slot is free again (swap_entry_free, swap_range_free)."""
@@ -211,9 +214,11 @@ class SwapDevice:
             self.cluster_nr -= 1
         return self._scan(offset)
 
-    @cython.cfunc
+    @cython.ccall
     @cython.exceptval(check=False)
-    def take_slots(self, slots: cython.longlong[::1], base: cython.int, goal: cython.int, cpu: cython.int) -> cython.int:
+    def take_slots(
+        self, slots: cython.longlong[::1], base: cython.int, goal: cython.int, cpu: cython.int
+    ) -> cython.int:
         """Take up to `goal` free slots into slots[base ..]; how many."""
         # mm/swapfile.c scan_swap_map_slots(), v6.1
         found: cython.int = 0

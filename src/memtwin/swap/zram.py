@@ -1,8 +1,8 @@
 """Owns a zram device: what each slot holds, compressed, and the pool behind it.
 
 Imports swap/zsmalloc and page. Has never heard of swap or reclaim: it is a block device in memory.
-Sizes are by content class: measured on real kernels for pages made as the lab's `fill` and `touch` make
-them, because the twin keeps no bytes.
+Sizes are by content class: measured on real kernels for pages made as the lab's `fill` and `touch`
+make them, because the twin keeps no bytes.
 """
 
 from __future__ import annotations
@@ -129,7 +129,9 @@ class Zram:
             self.mem_limit * PAGE_SIZE,
             self.mem_used_max * PAGE_SIZE,
             self.same_pages,
-            0,  # DIFFERS: the pool is never compacted; bends pages_compacted and, after frees, zspages
+            # DIFFERS: the pool is never compacted; nobody asks for it but the shrinker, rarely;
+            # bends pages_compacted and, after many frees, zspages
+            0,
             self.huge_pages,
             self.huge_pages_since,
         )

@@ -39,8 +39,8 @@ cdef class Zsmalloc:
     cdef int _group(self, int zspage) noexcept
     cdef void _insert(self, int zspage, int group) noexcept
     cdef void _remove(self, int zspage, int group) noexcept
-    cdef int malloc(self, int size_bytes)
+    cpdef int malloc(self, int size_bytes)
     cdef void _regroup(self, int zspage, int old)
     cdef int _new_zspage(self, int size_class)
     cdef void _free_frame(self, int pfn)
-    cdef void free(self, int zspage)
+    cpdef void free(self, int zspage)

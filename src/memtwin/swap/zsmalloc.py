@@ -1,9 +1,10 @@
 """Owns zsmalloc: size classes, zspages of a few frames each, and which of them have room.
 
-Imports page and columns. Has never heard of what an object is. Frames come from the page allocator with
-PF_MEMALLOC's rights, because reclaim is the one who stores (mm/zsmalloc.c, v6.1 and v6.12).
+Imports page and columns. Has never heard of what an object is. Frames come from the page allocator
+with PF_MEMALLOC's rights, because reclaim is the one who stores (mm/zsmalloc.c, v6.1 and v6.12).
 
-A zspage's life: made for the first object that finds no room -> filled, thinned -> freed when empty.
+A zspage's life: made for the first object that finds no room -> filled, thinned -> freed when
+empty.
 """
 
 from __future__ import annotations
@@ -36,11 +37,15 @@ from memtwin.swap.constants import (
 from memtwin.units import NIL, PAGE_SIZE
 
 COLUMNS = (
-    Column("class_of_size", "i4", "zsmalloc", "class that serves size 32 + 16 * row (merged classes)"),
+    Column(
+        "class_of_size", "i4", "zsmalloc", "class that serves size 32 + 16 * row (merged classes)"
+    ),
     Column("class_size", "i4", "zsmalloc", "object size of a class, bytes, handle included"),
     Column("class_pages", "i4", "zsmalloc", "frames a zspage"),
     Column("class_objects", "i4", "zsmalloc", "objects a zspage"),
-    Column("group_first", "i4", "zsmalloc", "first zspage of each (class, fullness group); -1 none"),
+    Column(
+        "group_first", "i4", "zsmalloc", "first zspage of each (class, fullness group); -1 none"
+    ),
     Column("zspage_class", "i4", "zsmalloc", "class of each zspage"),
     Column("zspage_inuse", "i4", "zsmalloc", "objects in it; 0 for a row not in use"),
     Column("zspage_next", "i4", "zsmalloc", "next of its group, or next free row"),
@@ -174,7 +179,7 @@ class Zsmalloc:
         if after != NIL:
             self.zspage_prev[after] = before
 
-    @cython.cfunc
+    @cython.ccall
     def malloc(self, size_bytes: cython.int) -> cython.int:
         """Store an object: its zspage, or -1 when no frame is left for it."""
         size: cython.int = size_bytes + ZS_HANDLE_SIZE
@@ -257,7 +262,7 @@ class Zsmalloc:
         self.pages_allocated -= 1
         self.page_alloc.free_page(pfn)
 
-    @cython.cfunc
+    @cython.ccall
     def free(self, zspage: cython.int) -> cython.void:
         """One object of a zspage goes; an empty zspage's frames go back."""
         old: cython.int = self._group(zspage)
