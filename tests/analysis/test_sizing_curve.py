@@ -145,3 +145,15 @@ def test_foreign_json_is_one_clear_line(text: str) -> None:
         from_json(text, "r.json")
     assert str(fault.value).startswith("r.json: ")
     assert "\n" not in str(fault.value)
+
+
+def test_a_slowdown_is_against_the_run_without_a_limit_which_waits_for_disks_as_well() -> None:
+    free = ReplayResult(run_ns=2_000, base_ns=1_000, slowdown_percent=100.0)
+    tight = ReplayResult(limit_bytes=MIB, run_ns=3_000, base_ns=1_000, slowdown_percent=200.0)
+    dead = ReplayResult(limit_bytes=MIB // 2, verdict=Verdict.OOM_KILLED, run_ns=500)
+    curve = make_curve([tight, dead], free)
+    assert [point.slowdown_percent for point in curve.points] == [None, 50.0]
+    assert curve.points[1].base_ns == 2_000
+    assert curve.unlimited is not None
+    assert curve.unlimited.slowdown_percent == 0.0
+    assert tight.slowdown_percent == 200.0  # what was replayed stays as it is

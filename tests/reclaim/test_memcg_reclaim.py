@@ -105,3 +105,15 @@ def test_pages_of_a_group_over_its_low_protection_are_taken_before_protected_one
     machine.reclaim.vmscan.try_to_free_pages(GFP_HIGHUSER_MOVABLE, 0)
     assert machine.memcgs.usage[kept] == before
     assert machine.memcgs.usage[taken] < 1500
+
+
+@pytest.mark.parametrize(("kernel", "faults"), [(601, 2), (612, 1)])
+def test_a_page_that_a_read_brought_back_takes_another_fault_to_be_written_on_6_1_only(
+    kernel: int, faults: int
+) -> None:
+    machine, task, vpn = filled(kernel, 0)
+    before = machine.count("pgfault")
+    machine.touch(task, vpn, READ)
+    machine.touch(task, vpn)
+    assert machine.count("pgmajfault") == 1
+    assert machine.count("pgfault") - before == faults
