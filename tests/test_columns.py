@@ -8,7 +8,8 @@ from memtwin import columns
 
 def test_a_column_starts_at_zero_and_keeps_its_type() -> None:
     column = columns.zeros(4, "i4")
-    assert list(column) == [0, 0, 0, 0] and columns.array(column).dtype == np.int32
+    assert list(column) == [0, 0, 0, 0]
+    assert columns.array(column).dtype == np.int32
 
 
 def test_a_value_that_does_not_fit_is_an_error_in_interpreted_code() -> None:

@@ -8,7 +8,14 @@ from memtwin.errors import InternalError, UserError, require
 
 @pytest.mark.parametrize(
     ("text", "size_bytes"),
-    [("0", 0), ("4096", 4096), ("128M", 128 << 20), ("1.5G", 3 << 29), ("64KiB", 65536), ("2t", 2 << 40)],
+    [
+        ("0", 0),
+        ("4096", 4096),
+        ("128M", 128 << 20),
+        ("1.5G", 3 << 29),
+        ("64KiB", 65536),
+        ("2t", 2 << 40),
+    ],
 )
 def test_a_size_is_read_as_people_write_it(text: str, size_bytes: int) -> None:
     assert units.parse_size(text) == size_bytes
@@ -32,6 +39,6 @@ def test_addresses_and_page_numbers_convert_both_ways() -> None:
 
 
 def test_require_names_the_function_and_the_violated_fact() -> None:
-    with pytest.raises(InternalError, match="buddy.verify: 3 != 4"):
+    with pytest.raises(InternalError, match=r"buddy\.verify: 3 != 4"):
         require(False, "buddy.verify", "3 != 4")
     require(True, "buddy.verify", "never read")

@@ -2,9 +2,9 @@
 
 Usage: fidelity.py [--oracle DIR] [--jobs N] [--only NAME ...] [--no-write]
 
-DIR holds `cases/`, `truth/` and `score.py`; its default is shared/oracle beside the checkout. Results go to
-build/fidelity; the table goes to docs/FIDELITY.md between its markers. A case without a result counts as
-failed in every cell. Exit status 1 when a case could not be run.
+DIR holds `cases/`, `truth/` and `score.py`; its default is shared/oracle beside the checkout.
+Results go to build/fidelity; the table goes to docs/FIDELITY.md between its markers. A case
+without a result counts as failed in every cell. Exit status 1 when a case could not be run.
 """
 
 from __future__ import annotations
@@ -45,8 +45,9 @@ def run_case(case: Path) -> tuple[str, float, str]:
     out.unlink(missing_ok=True)
     began = time.monotonic()
     command = [sys.executable, "-m", "memtwin", "run", str(case), "--out", str(out)]
+    capture = {"capture_output": True, "text": True, "timeout": TIMEOUT_S}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
+        done = subprocess.run(command, check=False, **capture)
         lines = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()
         trouble = "" if done.returncode == 0 else lines[-1]
     except subprocess.TimeoutExpired:
@@ -74,7 +75,8 @@ def table_of(rows_of: dict[str, list], seconds: dict[str, float], score: ModuleT
         everything += rows
         cells = [percent(*rates.get(family, (0, 0))) for family in FAMILIES]
         taken = f"{seconds[name]:.1f}" if name in seconds else "–"
-        lines.append("| " + " | ".join([f"`{name}`", f"{mean_rate(rates):.1f}", *cells, taken]) + " |")
+        row = [f"`{name}`", f"{mean_rate(rates):.1f}", *cells, taken]
+        lines.append("| " + " | ".join(row) + " |")
     rates = score.rates(everything)
     cells = [percent(*rates.get(family, (0, 0))) for family in FAMILIES]
     lines.append("| " + " | ".join(["**all**", f"**{mean_rate(rates):.1f}**", *cells, ""]) + " |")
@@ -100,7 +102,7 @@ def main() -> int:
     parser.add_argument("--cells", action="store_true", help="print every cell that fails")
     options = parser.parse_args()
     score = load_score(options.oracle)
-    truths = {path.name.split(".")[0]: path for path in sorted((options.oracle / "truth").iterdir())}
+    truths = {path.name.split(".")[0]: path for path in (options.oracle / "truth").iterdir()}
     cases = [
         path
         for path in sorted((options.oracle / "cases").glob("*.json"))
@@ -128,12 +130,14 @@ def main() -> int:
         if options.cells:
             for family, point, figure, mean, half, mine, holds in rows:
                 if not holds:
-                    print(f"{case.stem} {family} {point} {figure} real {mean} +- {half} twin {mine}")
+                    real = f"{mean} +- {half}"
+                    print(f"{case.stem} {family} {point} {figure} real {real} twin {mine}")
     text = table_of(rows_of, seconds, score)
     print(text)
     if not options.no_write and not options.only:
         write_table(
-            "Rates in percent of the cells that count (what a machine at rest would get right does not); "
+            "Rates in percent of the cells that count (what a machine at rest would get right "
+            "does not); "
             "a further run of the real kernels scores 86.8. `s`: seconds the twin took. "
             f"{len(seconds)} of {len(cases)} cases have a result.\n\n" + text
         )

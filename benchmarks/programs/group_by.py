@@ -1,4 +1,5 @@
-"""A Python data job: builds a table of records, groups it by a skewed key, then looks keys up again.
+"""A Python data job: builds a table of records, groups it by a skewed key, then looks keys up
+again.
 
 Usage: group_by.py RECORDS LOOKUPS. Deterministic; prints one checksum.
 """

@@ -21,7 +21,8 @@ def main() -> None:
     base.execute("pragma cache_size = -8192")
     base.execute("create table store (key integer primary key, value text)")
     base.executemany(
-        "insert into store values (?, ?)", ((key, f"{next(stream):016x}" * 12) for key in range(rows))
+        "insert into store values (?, ?)",
+        ((key, f"{next(stream):016x}" * 12) for key in range(rows)),
     )
     base.commit()
     checksum = 0

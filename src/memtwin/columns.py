@@ -15,7 +15,8 @@ import numpy as np
 
 _LAZY_BYTES = 1 << 20
 _BLOCK_BYTES = 4096
-_MOST_BYTES_PLAIN = 1 << 16  # from here on a digest skips blocks of zeros: most of a column is unused
+# from here on a digest skips blocks of zeros: most of a column is unused
+_MOST_BYTES_PLAIN = 1 << 16
 DTYPES = {"i1": "int8", "u1": "uint8", "i2": "int16", "i4": "int32", "i8": "int64"}
 
 # what a column is to a reader of signatures; views.pxd gives compiled rooms the C types so named
@@ -44,8 +45,8 @@ def zeros(length: int, dtype: str) -> memoryview:
 def _zeroed(length: int, dtype: np.dtype) -> np.ndarray:
     """Zeros; long ones straight from the host's kernel, which gives them page by page as written.
 
-    NumPy would ask for huge pages, and reuse freed memory by clearing it: both take pages that nobody
-    has written.
+    NumPy would ask for huge pages, and reuse freed memory by clearing it: both take pages that
+    nobody has written.
     """
     if length * dtype.itemsize < _LAZY_BYTES:
         return np.zeros(length, dtype=dtype)

@@ -19,6 +19,8 @@ def test_events_come_out_by_time_and_then_by_entry_as_from_a_sorted_list() -> No
 
 def test_nothing_is_taken_before_its_time() -> None:
     queue = EventQueue()
-    assert queue.next_ns() == -1 and queue.take(10**9) is None
+    assert queue.next_ns() == -1
+    assert queue.take(10**9) is None
     queue.put(5, "late")
-    assert queue.take(4) is None and queue.take(5) == ("late", 0)
+    assert queue.take(4) is None
+    assert queue.take(5) == ("late", 0)

@@ -28,7 +28,8 @@ def test_on_one_cpu_waiting_overlaps_with_computing() -> None:
     scheduler.add("wait", waiting(clock, 10, 100))
     scheduler.run("compute")
     scheduler.run("wait")
-    assert clock.cpu_ns == 1000 and clock.now_ns <= 1200
+    assert clock.cpu_ns == 1000
+    assert clock.now_ns <= 1200
 
 
 def test_on_one_cpu_two_computing_jobs_take_the_sum_of_their_times() -> None:
@@ -54,13 +55,18 @@ def test_on_two_cpus_two_computing_jobs_run_side_by_side() -> None:
 def test_events_happen_in_order_of_time_then_of_entry_before_what_is_later() -> None:
     clock, events, seen = Clock(), EventQueue(), []
     timers = Timers(clock)
-    timers.add("events", events.next_ns, lambda: seen.append((events.take(clock.now_ns)[0], clock.now_ns)))
+
+    def take() -> None:
+        seen.append((events.take(clock.now_ns)[0], clock.now_ns))
+
+    timers.add("events", events.next_ns, take)
     scheduler = Scheduler(clock, 1, timers)
     events.put(500, "second")
     events.put(200, "first")
     events.put(500, "third")
     scheduler.sleep_until(499)
-    assert seen == [("first", 200)] and clock.now_ns == 499
+    assert seen == [("first", 200)]
+    assert clock.now_ns == 499
     scheduler.sleep_until(1000)
     assert seen[1:] == [("second", 500), ("third", 500)]
 
@@ -71,4 +77,5 @@ def test_a_dropped_job_runs_no_more() -> None:
     scheduler.add("a", computing(clock, 10, 100))
     scheduler.drop("a")
     scheduler.run("a")
-    assert clock.now_ns == 0 and not scheduler.busy("a")
+    assert clock.now_ns == 0
+    assert not scheduler.busy("a")

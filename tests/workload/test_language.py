@@ -29,7 +29,10 @@ def test_a_forked_process_may_be_named_afterwards() -> None:
         (["start P", "@P"], "nothing"),
     ],
 )
-def test_a_wrong_line_is_refused_with_its_number_and_the_form(lines: list[str], needle: str) -> None:
+def test_a_wrong_line_is_refused_with_its_number_and_the_form(
+    lines: list[str], needle: str
+) -> None:
     with pytest.raises(UserError) as error:
         parse_script(lines)
-    assert f"line {len(lines)}" in str(error.value) and needle in str(error.value)
+    assert f"line {len(lines)}" in str(error.value)
+    assert needle in str(error.value)

@@ -53,4 +53,5 @@ def test_blocks_are_drawn_below_their_number() -> None:
 def test_a_pattern_outside_the_language_is_one_clear_line(pattern: str) -> None:
     with pytest.raises(UserError) as error:
         page_sequence(pattern.split(), 8)
-    assert "found" in str(error.value) and "allowed" in str(error.value)
+    assert "found" in str(error.value)
+    assert "allowed" in str(error.value)

@@ -1,7 +1,8 @@
 """Owns virtual time: now_ns, and how it splits into computing and waiting.
 
-Imports nothing. Has never heard of what takes time. The queue of events ordered by (time_ns, seq) is
-`hardware/event_queue.py`. With several tasks, `machine` sets `now_ns` to the running task's time.
+Imports nothing. Has never heard of what takes time. The queue of events ordered by (time_ns, seq)
+is `hardware/event_queue.py`. With several tasks, `machine` sets `now_ns` to the running task's
+time.
 """
 
 from __future__ import annotations

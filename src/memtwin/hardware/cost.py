@@ -10,7 +10,7 @@ import cython
 # name -> (ns, source). MODEL figures are orders of magnitude for a 3 GHz x86-64 server.
 COSTS: dict[str, tuple[int, str]] = {
     "touch_ns": (1, "MODEL: a load or store that hits the TLB and a cache"),
-    "instruction_ps": (400, "MODEL: 2.5 instructions a ns, for traces whose clock counts instructions"),
+    "instruction_ps": (400, "MODEL: 2.5 instructions a ns, where a trace was not timed"),
     "minor_fault_ns": (500, "MODEL: trap, walk, allocate and map, without clearing the page"),
     "clear_page_ns": (100, "MODEL: 4 KiB at 40 GB/s"),
     "copy_page_ns": (200, "MODEL: 4 KiB read and written at 20 GB/s each way"),

@@ -12,7 +12,8 @@ _MASK = (1 << 64) - 1
 
 
 class Prng:
-    """One splitmix64 stream (Steele, Lea and Flood 2014; first output of seed 0 is E220A8397B1DCDAF).
+    """One splitmix64 stream (Steele, Lea and Flood 2014; first output of seed 0 is
+    E220A8397B1DCDAF).
 
     >>> hex(Prng(0).next64())
     '0xe220a8397b1dcdaf'

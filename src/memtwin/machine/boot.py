@@ -49,6 +49,7 @@ from memtwin.process.overcommit import Overcommit
 from memtwin.process.space import Space
 from memtwin.process.syscalls import Syscalls
 from memtwin.process.task import Tasks
+from memtwin.process.task_objects import TaskObjects
 from memtwin.reclaim.compact_policy import CompactPolicy
 from memtwin.reclaim.compaction import Compaction
 from memtwin.reclaim.folio_io import FolioIo
@@ -344,6 +345,8 @@ class Kernel:
         self.fork_exit = ForkExit(
             self.space, self.mapper, self.tasks, self.stacks, self.clock, self.cost
         )
+        self.task_objects = TaskObjects(self.slub, self.slowpath, self.space)
+        self.fork_exit.objects = self.mapper.objects = self.task_objects
         self.oom = OomKiller(
             self.tasks,
             self.overcommit,
@@ -380,6 +383,7 @@ class Kernel:
             ("file_rooms", self.file_rooms),
             ("overcommit", self.overcommit),
             ("tasks", self.tasks),
+            ("task_objects", self.task_objects),
         ]
         found += [(f"zram{n}", z) for n, z in enumerate(self.swap.zrams) if z is not None]
         found += [(f"device{n}", d) for n, d in enumerate(self.folio_io.devices)]

@@ -89,7 +89,8 @@ def config_from_case(case: Mapping[str, Any]) -> MachineConfig:
         swap=_swap(recipe.get("swap") or {}, texts),
         block=block,
         files=_files(recipe.get("disk") or {}),
-        content="word",  # the recorded program's touch writes one word a page; `fill` says otherwise
+        # the recorded program's touch writes one word a page; `fill` says otherwise
+        content="word",
         directories=(_FILES_ROOT,) if recipe.get("disk") else (),
         costs=dict(GUEST_COSTS),
         cost_sources=dict.fromkeys(GUEST_COSTS, "measured: benchmarks/recorded_guest.md"),

@@ -72,7 +72,8 @@ class Machine:
     # processes
 
     def spawn(self, name: str, group: str = "") -> Process:
-        """A new process called `name` with an empty address space, in a memory cgroup or in none."""
+        """A new process called `name` with an empty address space, in a memory cgroup or in none.
+        """
         memcg = self.cgroups.id_of(group) if group else self.cgroups.default_id
         return self.adopt(self.syscalls.spawn(name, memcg, 1), name)
 
@@ -93,6 +94,7 @@ class Machine:
         self.init = self.init_image.make()
         kernel.tasks.next_pid = first_worker_pid(self.config)
         kernel.lru.lru_add_drain_all()
+        kernel.task_objects.adopt(threads_at_start(self.config))
         self.texts = twin_texts(kernel)
 
     def _boot_frame(self) -> int:
@@ -104,7 +106,9 @@ class Machine:
         raise UserError("boot: the start texts leave no frames for PID 1")
 
     def start_program(self, name: str) -> Process | int:
-        """A process for a script: a fork of PID 1 on a recorded machine, else a new one; or -errno."""
+        """A process for a script: a fork of PID 1 on a recorded machine, else a new one; or
+        -errno.
+        """
         if self.init_image is None or self.init is None:
             return self.spawn(name)
         worker = self.init_image.start_worker(self.init)
@@ -217,7 +221,8 @@ class Machine:
 
     def set_thp(self, mode: int) -> None:
         """Write /sys/kernel/mm/transparent_hugepage/enabled: a THP_* of page/tunables."""
-        # mm/khugepaged.c start_stop_khugepaged(), v6.1: a kernel thread, and reserves of free blocks
+        # mm/khugepaged.c start_stop_khugepaged(), v6.1: a kernel thread, and reserves of free
+        # blocks
         kernel = self.kernel
         watermarks, tunables = kernel.page_alloc.watermarks, kernel.tunables
         tunables.thp_enabled = mode
@@ -254,7 +259,8 @@ class Machine:
         """The text of /proc/`name` ("meminfo", "42/status"), as the kernel would print it."""
         text = self.texts.read(f"/proc/{name}")
         if text is None:
-            raise UserError(f"proc: found {name!r}, the twin shows {', '.join(PROC_TEXTS)} and more")
+            shown = ", ".join(PROC_TEXTS)
+            raise UserError(f"proc: found {name!r}, the twin shows {shown} and more")
         return text
 
     def figures(self) -> dict[str, int]:
@@ -293,3 +299,9 @@ def first_worker_pid(config: MachineConfig) -> int:
     """The pid that a recorded machine gives next: the last one in its start's loadavg, plus 1."""
     words = config.start_texts.get("/proc/loadavg", "").split()
     return int(words[-1]) + 1 if words else 2
+
+
+def threads_at_start(config: MachineConfig) -> int:
+    """Threads of a recorded start, those of the kernel included: "1/45" in its loadavg; or 1."""
+    running = config.start_texts.get("/proc/loadavg", "").partition("/")[2].split()
+    return int(running[0]) if running else 1

@@ -1,8 +1,9 @@
 """Owns the face of one simulated process: what it can be made to do, as jobs and as plain calls.
 
-Imports process, file_io, units. Knows nothing of scripts or traces. Each verb exists as a job (a generator
-that yields where another process could run) named `*_job`, which schedulers take; the plain verb runs
-the job to its end. Addresses and sizes are bytes; negative answers are errno, as the kernel's.
+Imports process, file_io, units. Knows nothing of scripts or traces. Each verb exists as a job (a
+generator that yields where another process could run) named `*_job`, which schedulers take; the
+plain verb runs the job to its end. Addresses and sizes are bytes; negative answers are errno, as
+the kernel's.
 """
 
 from __future__ import annotations
@@ -162,7 +163,11 @@ class Process:
         return self.kernel.files.open(path, CREATE if create else MUST_EXIST, how)
 
     def read_file(
-        self, path: str, offset: int = 0, length: int | None = None, block: int = DEFAULT_BLOCK_BYTES
+        self,
+        path: str,
+        offset: int = 0,
+        length: int | None = None,
+        block: int = DEFAULT_BLOCK_BYTES,
     ) -> None:
         """read() a file that the machine declares from end to end, `block` bytes a call."""
         file_id = self.open(path, access="ro")

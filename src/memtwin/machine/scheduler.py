@@ -1,11 +1,12 @@
 """Owns who runs when: CPUs, runnable jobs, and the timers between them.
 
-Imports hardware and timers. Has never heard of pages. A job is a generator that yields whenever it could let another
-run (after a wait, or at the end of its slice); its `return` ends it. On one CPU computing is serial and
-waiting overlaps; on more, computing overlaps too, one slice at a time and in order of virtual time.
+Imports hardware and timers. Has never heard of pages. A job is a generator that yields whenever it
+could let another run (after a wait, or at the end of its slice); its `return` ends it. On one CPU
+computing is serial and waiting overlaps; on more, computing overlaps too, one slice at a time and
+in order of virtual time.
 
-# DIFFERS: no priorities and no preemption inside a slice; CFS and EEVDF divide CPU time more finely; bends the
-# order in which concurrent processes touch pages, not their totals.
+# DIFFERS: no priorities and no preemption inside a slice; CFS and EEVDF divide CPU time more
+# finely; bends the order in which concurrent processes touch pages, not their totals.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Owns what happens by itself as time passes: timers of kernel threads, ends of I/O, planned events.
+"""Owns what happens by itself as time passes: timers of kernel threads, ends of I/O, planned
+events.
 
-Imports hardware. Has never heard of what a source does: it asks each when it is due and lets it run.
-The order is by time, then by the order of the sources, so one seed replays everything.
+Imports hardware. Has never heard of what a source does: it asks each when it is due and lets it
+run. The order is by time, then by the order of the sources, so one seed replays everything.
 """
 
 from __future__ import annotations
@@ -40,12 +41,12 @@ class Timers:
         first_ns = -1
         for next_ns in self._asked:
             time_ns = next_ns()
-            if 0 <= time_ns and (first_ns < 0 or time_ns < first_ns):
+            if time_ns >= 0 and (first_ns < 0 or time_ns < first_ns):
                 first_ns = time_ns
         return first_ns
 
     def run_until(self, now_ns: int) -> None:
-        """Let every source that is due by `now_ns` run at its time; the clock ends where it stood."""
+        """Let every source that is due by `now_ns` run at its time; the clock stays put."""
         if not 0 <= self.next_ns() <= now_ns:
             return
         came_ns = self.clock.now_ns
@@ -55,5 +56,7 @@ class Timers:
             self.clock.now_ns = due_ns
             source.run()
             idle_rounds = idle_rounds + 1 if self.next_ns() == due_ns else 0
-            require(idle_rounds < 10_000, "timers.run_until", f"{source.name} stays due at {due_ns}")
+            require(
+                idle_rounds < 10_000, "timers.run_until", f"{source.name} stays due at {due_ns}"
+            )
         self.clock.now_ns = max(came_ns, self.clock.now_ns)

@@ -1,7 +1,7 @@
 """Owns replaying one trace under many limits, in processes of their own.
 
-Imports workload, analysis. Does no arithmetic on results: `analysis/sizing.py` judges them. Each worker is
-forked after the recording is opened, so what they read is shared.
+Imports workload, analysis. Does no arithmetic on results: `analysis/sizing.py` judges them. Each
+worker is forked after the recording is opened, so what they read is shared.
 """
 
 from __future__ import annotations

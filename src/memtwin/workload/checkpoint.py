@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from memtwin.page.gfp import GFP_KERNEL, GFP_NORETRY, GFP_NOWARN
 from memtwin.page.vmstat_items import PGPGOUT
+from memtwin.workload.proc_inodes import ProcInodes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,9 +20,22 @@ if TYPE_CHECKING:
 PROCESS_FILES = (
     "smaps_rollup", "statm", "status", "stat", "oom_score", "oom_score_adj", "io", "cgroup",
 )  # fmt: skip
-_V1 = "usage_in_bytes max_usage_in_bytes limit_in_bytes failcnt stat swappiness".split()
-_V1 += "memsw.usage_in_bytes memsw.limit_in_bytes memsw.max_usage_in_bytes memsw.failcnt".split()
-_V2 = "current peak max high low min stat events swap.current swap.max swap.events numa_stat".split()
+_V1 = ["usage_in_bytes", "max_usage_in_bytes", "limit_in_bytes", "failcnt", "stat", "swappiness"]
+_V1 += ["memsw.usage_in_bytes", "memsw.limit_in_bytes", "memsw.max_usage_in_bytes", "memsw.failcnt"]
+_V2 = [
+    "current",
+    "peak",
+    "max",
+    "high",
+    "low",
+    "min",
+    "stat",
+    "events",
+    "swap.current",
+    "swap.max",
+    "swap.events",
+    "numa_stat",
+]
 GROUP_FILES = {1: [f"memory.{name}" for name in _V1], 2: [f"memory.{name}" for name in _V2]}
 # sysctls that the recorder reads, each through a buffer that the kernel allocates anew
 _SYSCTL_PREFIX = "/proc/sys/"
@@ -33,9 +47,7 @@ _RECORD_PAGE_BYTES = 4096
 def machine_files(runner: Runner) -> dict[str, str]:
     """Every text of the machine, of the script's living processes ("@P/status") and its groups."""
     machine = runner.machine
-    found = {
-        path: text for path, text in machine.checkpoint().items() if path.count("/") == 2
-    }
+    found = {path: text for path, text in machine.checkpoint().items() if path.count("/") == 2}
     found.update(_of_processes(runner))
     found.update(_of_groups(runner))
     return found
@@ -45,13 +57,20 @@ def recorder_files(runner: Runner) -> dict[str, str]:
     """The texts that the recording's own recorder took, and the traces that its reading left.
 
     Reading a sysctl with a buffer of almost 2 MiB allocates that much (fs/proc/proc_sysctl.c
-    proc_sys_call_handler(), v6.1: kvzalloc(), which tries one block first and lets go of it at once); the record is written past the page cache and counts in pgpgout.
+    proc_sys_call_handler(), v6.1: kvzalloc(), which tries one block first and lets go of it at
+    once); the record is written past the page cache and counts in pgpgout.
     """
     machine = runner.machine
     found: dict[str, str] = {}
+    names = runner.proc_inodes
+    for worker in runner.workers.values():
+        if not worker.process.alive and names is not None:
+            names.forget(f"/proc/{worker.process.pid}")
     for path in machine.config.start_texts:
         if path.startswith(("/cg/", "@")):
             continue
+        if names is not None:
+            names.open(path)
         if path.startswith(_SYSCTL_PREFIX):
             _read_through_buffer(runner)
         text = machine.texts.read(path)
@@ -63,6 +82,17 @@ def recorder_files(runner: Runner) -> dict[str, str]:
     write_record(machine, found)
     machine.compute(machine.kernel.cost.checkpoint_ns)
     return found
+
+
+def finish_start(runner: Runner) -> None:
+    """What the recorder did between reading a start's figures and the script's first command."""
+    texts = runner.machine.config.start_texts
+    runner.proc_inodes = ProcInodes(runner.machine.kernel)
+    runner.proc_inodes.finish_start(texts)
+    for path in texts:
+        if path.startswith(_SYSCTL_PREFIX):
+            _read_through_buffer(runner)
+    write_record(runner.machine, texts)
 
 
 def write_record(machine: Machine, files: Mapping[str, str]) -> None:
@@ -85,6 +115,8 @@ def _of_processes(runner: Runner) -> dict[str, str]:
     for name, worker in runner.workers.items():
         if worker.process.alive:
             for file in PROCESS_FILES:
+                if runner.proc_inodes is not None:
+                    runner.proc_inodes.open(f"/proc/{worker.process.pid}/{file}")
                 text = runner.machine.texts.read(f"/proc/{worker.process.pid}/{file}")
                 if text is not None:
                     found[f"@{name}/{file}"] = text

@@ -1,8 +1,8 @@
 """Owns the grammar of the workload language: text in, checked commands out.
 
-Imports errors, units, patterns. Knows nothing of machines: what a command does is `workload/runner.py`.
-A line is a comment (#), a controller command (`start P`, `checkpoint NAME` ...) or a process command
-(`@P touch A w seq 0 100`); `bg @P ...` does not wait for the process.
+Imports errors, units, patterns. Knows nothing of machines: what a command does is
+`workload/runner.py`. A line is a comment (#), a controller command (`start P`, `checkpoint NAME`
+...) or a process command (`@P touch A w seq 0 100`); `bg @P ...` does not wait for the process.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ class Wait(Enum):
 
 @dataclass(frozen=True)
 class Command:
-    """One checked line: verb, its words, the process it is for (or ""), and how it is waited for."""
+    """One checked line: verb, its words, the process it is for (or ""), and how it is waited for.
+    """
 
     line: int
     verb: str

@@ -1,7 +1,7 @@
 """Owns page sequences: the PATTERNs of the workload language, as NumPy arrays.
 
-Imports errors, units, NumPy. Knows nothing of machines. The sequences are those a real guest touches when
-it runs the same script: splitmix64 seeded with SEED at the start of each operation.
+Imports errors, units, NumPy. Knows nothing of machines. The sequences are those a real guest
+touches when it runs the same script: splitmix64 seeded with SEED at the start of each operation.
 """
 
 from __future__ import annotations

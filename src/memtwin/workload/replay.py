@@ -1,13 +1,13 @@
 """Owns replaying a recorded program on a machine: batches of events in, one result out.
 
-Imports machine, record, analysis/results. Touches cross into compiled code a run at a time; every other
-event is done by `replay_image.py`.
+Imports machine, record, analysis/results. Touches cross into compiled code a run at a time; every
+other event is done by `replay_image.py`.
 
-Time: the trace's clock counts instructions, so between two events of a thread the twin computes for as long
-as those instructions take (measured natively where the recording has it, else hardware/cost.py
-instruction_ps); what the kernel does is priced by the cost table.
-# DIFFERS: threads compute one after the other, whatever the number of CPUs; bends the run time of programs
-# that compute in parallel, not their faults.
+Time: the trace's clock counts instructions, so between two events of a thread the twin computes
+for as long as those instructions take (measured natively where the recording has it, else
+hardware/cost.py instruction_ps); what the kernel does is priced by the cost table.
+# DIFFERS: threads compute one after the other, whatever the number of CPUs; bends the run time of
+# programs that compute in parallel, not their faults.
 """
 
 from __future__ import annotations
@@ -88,12 +88,13 @@ class Replay:
     def _warm_libraries(self) -> None:
         """Files that the program executes are in memory before it starts, charged to nobody.
 
-        MODEL: a shell, a service manager or an earlier run has used the same libraries. What the program
-        reads with read() is cold: `size --verify` evicts it before each real run.
+        MODEL: a shell, a service manager or an earlier run has used the same libraries. What the
+        program reads with read() is cold: `size --verify` evicts it before each real run.
         """
         executed: set[int] = set()
         for batch in self.trace.iter_batches():
-            maps = (batch["op"] == TraceOp.MAP) & (batch["e"] >= 0) & ((batch["c"] & PROT_EXEC) != 0)
+            maps = (batch["op"] == TraceOp.MAP) & (batch["e"] >= 0)
+            maps &= (batch["c"] & PROT_EXEC) != 0
             executed.update(batch["e"][maps].tolist())
         for number in sorted(executed):
             self.image.warm(number)

@@ -1,7 +1,8 @@
 """Owns how a trace's events other than touches are done to a machine: maps, files, processes.
 
-Imports machine, record/schema, process. Knows nothing of touches, limits or results. An event that the twin
-cannot do as recorded is counted under its name in `skipped`, so that the report can say so.
+Imports machine, record/schema, process. Knows nothing of touches, limits or results. An event that
+the twin cannot do as recorded is counted under its name in `skipped`, so that the report can say
+so.
 """
 
 from __future__ import annotations
@@ -24,25 +25,27 @@ from memtwin.process.mmap import (
 )
 from memtwin.process.syscalls import MAP_POPULATE
 from memtwin.record.schema import (
+    TOUCHES,
     ExitKind,
     TracedFile,
     TraceMetadata,
-    TOUCHES,
     TraceOp,
     map_flags,
     map_offset_pages,
 )
 from memtwin.units import PAGE_SIZE
 
-# include/uapi/asm-generic/mman-common.h and arch/x86/include/uapi/asm/mman.h, v6.12: the recorded bits
+# include/uapi/asm-generic/mman-common.h and arch/x86/include/uapi/asm/mman.h, v6.12: the recorded
+# bits
 _MAP_TYPE_SHARED, _MAP_ANONYMOUS, _MAP_GROWSDOWN = 0x01, 0x20, 0x0100
 _MAP_NORESERVE, _MAP_POPULATE = 0x4000, 0x8000
 _CLONE_VM = 0x100
 _O_TRUNC = 0x200  # include/uapi/asm-generic/fcntl.h, v6.12
 # include/uapi/asm-generic/mman-common.h, v6.12
 ADVICE_NAMES = {
-    0: "normal", 1: "random", 2: "sequential", 3: "willneed", 4: "dontneed", 8: "free", 10: "dontfork",
-    11: "dofork", 14: "hugepage", 15: "nohugepage", 18: "wipeonfork", 19: "keeponfork", 20: "cold",
+    0: "normal", 1: "random", 2: "sequential", 3: "willneed", 4: "dontneed", 8: "free",
+    10: "dontfork", 11: "dofork", 14: "hugepage", 15: "nohugepage",
+    18: "wipeonfork", 19: "keeponfork", 20: "cold",
     21: "pageout",
 }  # fmt: skip
 _CHUNK_BYTES = 64 << 10
@@ -83,7 +86,8 @@ class Image:
 
     def alive(self) -> bool:
         """Whether any recorded process still runs in the twin."""
-        # asked after every run of touches, of which a recording has many: no generator for the usual case
+        # asked after every run of touches, of which a recording has many: no generator for the
+        # usual case
         return bool(self.all[0].task.alive) or any(process.alive for process in self.all)
 
     def do(self, op: int, tid: int, a: int, b: int, c: int, d: int, e: int) -> None:
@@ -177,7 +181,9 @@ class Image:
         return self._opened[number]
 
     def warm(self, number: int) -> None:
-        """Bring a traced file into the page cache on nobody's account, as earlier programs would have."""
+        """Bring a traced file into the page cache on nobody's account, as earlier programs would
+        have.
+        """
         file_id = self._file(number)
         if file_id < 0:
             return
@@ -199,7 +205,7 @@ class Image:
 
     def _read(self, process: Process, a: int, b: int, c: int, d: int, e: int) -> None:
         file_id, done = self._file(a), 0
-        while file_id >= 0 and 0 <= b and done < c and process.alive:
+        while file_id >= 0 and b >= 0 and done < c and process.alive:
             got = self.files.read(file_id, b + done, c - done)
             if got == NEED_OOM:
                 process.syscalls.answer(process.task, VM_FAULT_OOM)
@@ -212,7 +218,7 @@ class Image:
     def _write(self, process: Process, a: int, b: int, c: int, d: int, e: int) -> None:
         self._copy(process, d, c, READ)
         file_id, done = self._file(a), 0
-        while file_id >= 0 and 0 <= b and done < c and process.alive:
+        while file_id >= 0 and b >= 0 and done < c and process.alive:
             got = self.files.write(file_id, b + done, c - done)
             if got == NEED_OOM:
                 process.syscalls.answer(process.task, VM_FAULT_OOM)
@@ -224,8 +230,8 @@ class Image:
     def _open(self, process: Process, a: int, b: int, c: int, d: int, e: int) -> None:
         """Files are opened when first used: one file object each, whose readahead state is shared.
 
-        # DIFFERS: two descriptors of one file share their readahead state, the kernel's do not; bends
-        # readahead of programs that read one file from two places at once.
+        # DIFFERS: two descriptors of one file share their readahead state, the kernel's do not;
+        # bends readahead of programs that read one file from two places at once.
         """
         if c & _O_TRUNC and self._file(a) >= 0:
             self.files.truncate(self._file(a), 0)

@@ -1,8 +1,10 @@
-"""Owns running a script: each command of the language done to a machine, and the checkpoints it asks for.
+"""Owns running a script: each command of the language done to a machine, and the checkpoints it
+asks for.
 
-Imports machine, workload/language, patterns. Knows nothing of reports. What a script names and the twin
-cannot do yet is a UserError that says so, before or while running: nothing is skipped silently. As on the
-real controller, a command that the simulated kernel refuses is noted in the events and the script goes on.
+Imports machine, workload/language, patterns. Knows nothing of reports. What a script names and the
+twin cannot do yet is a UserError that says so, before or while running: nothing is skipped
+silently. As on the real controller, a command that the simulated kernel refuses is noted in the
+events and the script goes on.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from memtwin.process.init_image import Operation
 from memtwin.units import PAGE_SIZE, parse_size
 from memtwin.workload.language import Command, Wait
 from memtwin.workload.patterns import block_sequence, page_sequence
+from memtwin.workload.proc_inodes import ProcInodes
 
 THP_ENABLED = "/sys/kernel/mm/transparent_hugepage/enabled"
 _THP = {"never": THP_NEVER, "madvise": THP_MADVISE, "always": THP_ALWAYS}
@@ -48,13 +51,16 @@ class Checkpoint:
 class Runner:
     """Runs commands on a machine; `checkpoints` and `events` grow as it goes."""
 
-    def __init__(self, machine: Machine, checkpoint_files: Callable[[Runner], dict[str, str]]) -> None:
+    def __init__(
+        self, machine: Machine, checkpoint_files: Callable[[Runner], dict[str, str]]
+    ) -> None:
         self.machine = machine
         self.workers: dict[str, Worker] = {}
         self.groups: list[str] = []
         self.checkpoints: list[Checkpoint] = []
         self.events: list[str] = []
         self._files_of = checkpoint_files
+        self.proc_inodes: ProcInodes | None = None  # of a recording, whose recorder made them
 
     def run(self, commands: list[Command], progress: Progress | None = None) -> None:
         """Run all commands in order."""
@@ -84,6 +90,10 @@ class Runner:
         files = self._files_of(self)
         self.checkpoints.append(Checkpoint(name, self.machine.clock.now_ns, files))
 
+    def _open_proc(self, path: str) -> None:
+        if self.proc_inodes is not None:
+            self.proc_inodes.open(path)
+
     # controller commands
 
     def _do_start(self, name: str) -> int:
@@ -104,6 +114,7 @@ class Runner:
         self.machine.join(self.workers[name].process)
 
     def _do_oomadj(self, name: str, value: str) -> None:
+        self._open_proc(f"/proc/{self.workers[name].process.pid}/oom_score_adj")
         try:
             self.workers[name].process.task.set_oom_score_adj(int(value))
         except ValueError:
@@ -130,6 +141,7 @@ class Runner:
         self.machine.drop_caches(what)
 
     def _do_sysctl(self, name: str, *values: str) -> None:
+        self._open_proc("/proc/sys/" + name.replace(".", "/"))
         self.machine.sysctl(name, " ".join(values))
 
     def _do_echo(self, value: str, path: str) -> None:
@@ -139,9 +151,11 @@ class Runner:
             self.machine.set_thp(_THP[value])
         elif path.startswith("/proc/sys/"):
             name = path.removeprefix("/proc/sys/").replace("/", ".", 1)
+            self._open_proc(path)
             self.machine.sysctl(name, value)
         else:
-            raise UserError(f"found path {path!r}, the twin can write {THP_ENABLED} and /proc/sys/vm/*")
+            allowed = f"{THP_ENABLED} and /proc/sys/vm/*"
+            raise UserError(f"found path {path!r}, the twin can write {allowed}")
 
     def _do_cgmount(self, version: str) -> None:
         self.machine.cgroups.mount(int(version))
@@ -261,9 +275,7 @@ class Runner:
             worker.files[name] = file_id
         return file_id
 
-    def _on_read(
-        self, worker: Worker, name: str, offset: str, length: str, block: str = ""
-    ) -> Job:
+    def _on_read(self, worker: Worker, name: str, offset: str, length: str, block: str = "") -> Job:
         size = parse_size(block) if block else DEFAULT_BLOCK_BYTES
         return worker.process.read_job(
             self._file(worker, name), parse_size(offset), parse_size(length), size

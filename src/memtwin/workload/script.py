@@ -14,7 +14,7 @@ from memtwin.errors import UserError
 from memtwin.machine.config import config_from_case
 from memtwin.machine.description import MachineConfig
 from memtwin.machine.machine import Machine
-from memtwin.workload.checkpoint import machine_files, recorder_files, write_record
+from memtwin.workload.checkpoint import finish_start, machine_files, recorder_files
 from memtwin.workload.language import parse_script
 from memtwin.workload.runner import Progress, Runner
 
@@ -39,8 +39,8 @@ def run_case(case: Mapping[str, Any], progress: Progress | None = None) -> dict[
     config = config_from_case(case)
     machine = Machine(config)
     machine.boot_init()
-    write_record(machine, config.start_texts)  # the start's texts were read before it was written
     runner = Runner(machine, recorder_files)
+    finish_start(runner)
     runner.run(parse_script(case["case"]["script"]), progress)
     runner.take_checkpoint("final")
     return result_of(runner, case["start"])
