@@ -133,7 +133,7 @@ class Process:
         access, task, at = self.kernel.access, self.task, 0
         self.machine.enter(self)
         while at < len(vpns) and task.alive:
-            at = int(access.touch_list(task.space(), memoryview(vpns), at, len(vpns), kind))
+            at = int(access.touch_list(task.space(), vpns.data, at, len(vpns), kind))
             if access.verdict and not self.syscalls.answer(task, int(access.verdict)):
                 return
             if at < len(vpns) and self.kernel.clock.must_yield:

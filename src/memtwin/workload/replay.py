@@ -109,7 +109,7 @@ class Replay:
         edges = np.flatnonzero((tid[1:] != tid[:-1]) | ~is_touch[1:] | ~is_touch[:-1]) + 1
         starts = np.concatenate(([0], edges))
         ends = np.concatenate((edges, [len(op)]))
-        views = memoryview(vpns), memoryview(kinds)
+        views = vpns.data, kinds.data
         # one look into each column for all runs: Python numbers are what the loop needs
         heads = [batch[name][starts].tolist() for name in ("op", "tid", "insns", *"abcde")]
         touches = is_touch[starts].tolist()
