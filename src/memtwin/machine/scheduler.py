@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Generator
+from inspect import GEN_RUNNING, getgeneratorstate
 
 from memtwin.errors import require
 from memtwin.hardware.clock import Clock
@@ -43,7 +44,7 @@ class Scheduler:
     def drop(self, name: str) -> None:
         """End the job of `name` where it stands, if it has one (its process died)."""
         job = self._jobs.pop(name, None)
-        if job is not None and not job.gi_running:
+        if job is not None and getgeneratorstate(job) != GEN_RUNNING:
             job.close()
 
     def busy(self, name: str) -> bool:
