@@ -21,6 +21,7 @@ class Areas:
     def __init__(self, anon_vmas: AnonVmas, files: MappedFiles) -> None:
         self.anon_vmas = anon_vmas
         self.files = files
+        self.changed: dict[int, Mm] = {}  # address spaces that got or lost areas; takers clear it
 
     def tree(self, mm: Mm) -> VmaTree:
         """The areas of `mm`."""
@@ -32,11 +33,13 @@ class Areas:
         """Add a new area to its mm."""
         self.tree(vma.mm).insert(vma)
         self.files.add(vma)
+        self.changed[vma.mm.id] = vma.mm
 
     def remove(self, vma: VMA) -> None:
         """Take an area, whose pages are gone, out of its mm."""
         self.tree(vma.mm).remove(vma)
         self.files.remove(vma)
+        self.changed[vma.mm.id] = vma.mm
         self.anon_vmas.unlink(vma)
 
     def split(self, vma: VMA, at_vpn: int) -> VMA:

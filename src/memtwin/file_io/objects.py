@@ -35,6 +35,20 @@ NO_SLAB = NIL
 SHORT_OF_MEMORY = -2
 
 
+def take_object(slub: Slub, slowpath: Slowpath, cache: int) -> int:
+    """An object of a cache: pfn of its slab, NO_SLAB for no cache (NIL), or SHORT_OF_MEMORY."""
+    if cache == NIL:
+        return NO_SLAB
+    slab = int(slub.alloc_object(cache))
+    while slab == NEED_PAGE:
+        pfn = int(slowpath.alloc_page(slub.gfp_of(cache), slub.order_of(cache)))
+        if pfn < 0:
+            return SHORT_OF_MEMORY
+        slub.add_slab(cache, pfn)
+        slab = int(slub.alloc_object(cache))
+    return slab
+
+
 class Objects:
     """Objects of the file rooms by kind."""
 
@@ -58,18 +72,9 @@ class Objects:
     def alloc_one(self, kind: int) -> int:
         """An object of `kind`: pfn of its slab, NO_SLAB if the machine lacks the cache, or
         SHORT_OF_MEMORY."""
-        cache = self._cache[kind]
-        if cache == NIL:
+        slab = take_object(self.slub, self.slowpath, self._cache[kind])
+        if slab != SHORT_OF_MEMORY:
             self.nr[kind] += 1
-            return NO_SLAB
-        slab = int(self.slub.alloc_object(cache))
-        while slab == NEED_PAGE:
-            pfn = int(self.slowpath.alloc_page(self.slub.gfp_of(cache), self.slub.order_of(cache)))
-            if pfn < 0:
-                return SHORT_OF_MEMORY
-            self.slub.add_slab(cache, pfn)
-            slab = int(self.slub.alloc_object(cache))
-        self.nr[kind] += 1
         return slab
 
     def free_one(self, kind: int, slab: int) -> None:

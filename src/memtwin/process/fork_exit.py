@@ -25,6 +25,7 @@ from memtwin.process.kernel_stack import KernelStacks
 from memtwin.process.mmap import Mapper
 from memtwin.process.space import Space
 from memtwin.process.task import Task, Tasks
+from memtwin.process.task_objects import TaskObjects
 
 _COPIED = (
     "mmap_base_vpn", "total_vm", "exec_vm", "data_vm", "stack_vm", "start_code", "end_code",
@@ -50,6 +51,7 @@ class ForkExit:
         self.stacks = stacks
         self.clock = clock
         self.cost = cost
+        self.objects: TaskObjects | None = None  # None: a machine without slab caches
 
     def new_mm(self, memcg_id: int) -> Mm | None:
         """An empty address space of a group with its top table, or None when there is no memory."""
@@ -69,12 +71,17 @@ class ForkExit:
         return self._with_stack(comm, mm, ppid, 0)
 
     def _with_stack(self, comm: str, mm: Mm, ppid: int, cpu: int) -> Task | None:
-        frames = self.stacks.take(mm.memcg, cpu)
-        if frames is None:
+        taken = [] if self.objects is None else self.objects.take()
+        frames = None if taken is None else self.stacks.take(mm.memcg, cpu)
+        if taken is None or frames is None:
+            if self.objects is not None and taken is not None:
+                self.objects.give_back(taken)
             self.exit_mmap(mm)
             return None
         task = self.tasks.add(comm, mm, ppid)
         task.kstack = frames
+        if self.objects is not None:
+            self.objects.begin(task.pid, taken)
         task.cpu = cpu
         task.start_ns = int(self.clock.now_ns)
         return task
@@ -144,6 +151,8 @@ class ForkExit:
         if mm.pgd >= 0:
             space.table_alloc.give_back(space.tables.free_pgd(mm))
         space.mms.drop(mm)
+        if self.objects is not None:
+            self.objects.settle()
 
     def exit(self, task: Task, code: int, signal: int) -> None:
         """The task ends with an exit code or by a signal; its memory is free when this returns."""
@@ -155,5 +164,7 @@ class ForkExit:
             self.exit_mmap(mm)
         self.stacks.drop(task.kstack, task.cpu)
         task.kstack = []
+        if self.objects is not None:
+            self.objects.end(task.pid)
         task.alive = 0
         task.exit_code, task.exit_signal = code, signal

@@ -37,6 +37,7 @@ from memtwin.page.tunables import Tunables
 from memtwin.process.overcommit import OVERCOMMIT_NEVER, Overcommit
 from memtwin.process.space import Space
 from memtwin.process.task import Task
+from memtwin.process.task_objects import TaskObjects
 from memtwin.units import bytes_to_pages, vaddr_to_vpn, vpn_to_vaddr
 
 PROT_READ, PROT_WRITE, PROT_EXEC = VM_READ, VM_WRITE, VM_EXEC  # the same low bits, as in the kernel
@@ -59,6 +60,7 @@ class Mapper:
         self.tunables = tunables
         self.shmem = space.access.file.shmem
         self.shmem_pages: dict[int, int] = {}  # mapping of each anonymous shared object -> its size
+        self.objects: TaskObjects | None = None  # None: a machine without slab caches
 
     def account(self, mm: Mm, vma: VMA, pages: int) -> None:
         """vm_stat_account(): `pages` of the area's kind more (or fewer) belong to `mm`."""
@@ -119,7 +121,13 @@ class Mapper:
         self.account(mm, vma, pages)
         if kept.vm_flags & VM_LOCKED:
             mm.locked_vm += pages
+        self.settle_objects()
         return vpn_to_vaddr(start_vpn)
+
+    def settle_objects(self) -> None:
+        """Take or give back slab objects for areas that came and went."""
+        if self.objects is not None:
+            self.objects.settle_areas()
 
     def anonymous(
         self, task: Task, size_bytes: int, prot: int, flags: int, at_bytes: int = 0
@@ -230,6 +238,7 @@ class Mapper:
         areas = space.areas.isolate(mm, start_vpn, end_vpn)
         if not areas:
             return 0
+        self.settle_objects()  # a part cut off is an area of its own, if only to be freed
         tree = space.areas.tree(mm)
         first = int(tree.index_above(areas[0].start_vpn)) - 1
         below, above = tree.at(first - 1), tree.at(first + len(areas))
@@ -246,6 +255,7 @@ class Mapper:
             space.table_alloc.give_back(pfn)
         for vma in areas:
             self._forget(mm, vma)
+        self.settle_objects()
         return gone
 
     def _forget(self, mm: Mm, vma: VMA) -> None:
@@ -288,7 +298,9 @@ class Mapper:
         end_vpn = start_vpn + bytes_to_pages(size_bytes)
         if not self.covers(mm, start_vpn, end_vpn):
             return -errno.ENOMEM
-        for vma in self.space.areas.isolate(mm, start_vpn, end_vpn):
+        areas = self.space.areas.isolate(mm, start_vpn, end_vpn)
+        self.settle_objects()
+        for vma in areas:
             pages = vma.end_vpn - vma.start_vpn
             new_flags = (vma.vm_flags & ~VM_ACCESS) | (prot & VM_ACCESS)
             promised = vma.vm_flags & (VM_ACCOUNT | VM_WRITE | VM_SHARED | VM_NORESERVE)
@@ -302,6 +314,7 @@ class Mapper:
             self.account(mm, vma, pages)
             self.space.page_walk.walk(vma, vma.start_vpn, vma.end_vpn, WALK_PROTECT)
         self.space.areas.merge_around(mm, start_vpn, end_vpn)
+        self.settle_objects()
         return 0
 
     def set_lock(self, task: Task, at_bytes: int, size_bytes: int, lock: int) -> int:
@@ -318,7 +331,9 @@ class Mapper:
                 return -errno.ENOMEM
         if not self.covers(mm, start_vpn, end_vpn):
             return -errno.ENOMEM
-        for vma in self.space.areas.isolate(mm, start_vpn, end_vpn):
+        areas = self.space.areas.isolate(mm, start_vpn, end_vpn)
+        self.settle_objects()
+        for vma in areas:
             if vma.vm_flags & VM_LOCKED == lock or vma.vm_flags & (VM_IO | VM_PFNMAP):
                 continue
             pages = vma.end_vpn - vma.start_vpn
@@ -329,4 +344,5 @@ class Mapper:
             self.space.page_walk.walk(vma, vma.start_vpn, vma.end_vpn, what)
             lru.lru_add_drain()
         self.space.areas.merge_around(mm, start_vpn, end_vpn)
+        self.settle_objects()
         return 0

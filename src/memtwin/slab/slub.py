@@ -394,6 +394,22 @@ class Slub:
         self.mem_map.private[pfn] -= inuse
         cache.inuse += inuse
 
+    def seed_inuse(self, cache_id: int, inuse: int) -> None:
+        """Let a seeded cache have `inuse` objects out, its free ones in as few slabs as can be.
+
+        More than its slabs hold is cut to what they hold.
+        """
+        cache = self.caches[cache_id]
+        row = cache_id * self.nr_cpus + self.page_alloc.cpu
+        while cache.inuse < inuse and self.alloc_object(cache_id) != NEED_PAGE:
+            pass
+        pfn = self.cpu_slab[row]
+        while cache.inuse > max(inuse, 0):
+            held = self.objects_in(cache, self.mem_map.order[pfn]) if pfn >= 0 else 0
+            if pfn < 0 or self.mem_map.private[pfn] & FREE_MASK == held:
+                pfn = self._any_used_slab(cache, row)
+            self.free_object(cache_id, pfn)
+
     def verify(self) -> None:
         """Walk every list of every cache; raise InternalError at the first difference."""
         for cache in self.caches:
