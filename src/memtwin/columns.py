@@ -10,6 +10,7 @@ import hashlib
 import mmap
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -20,7 +21,11 @@ _MOST_BYTES_PLAIN = 1 << 16
 DTYPES = {"i1": "int8", "u1": "uint8", "i2": "int16", "i4": "int32", "i8": "int64"}
 
 # what a column is to a reader of signatures; views.pxd gives compiled rooms the C types so named
-I1 = U1 = I2 = I4 = I8 = memoryview
+I1 = memoryview
+U1 = memoryview
+I2 = memoryview
+I4 = memoryview
+I8 = memoryview
 
 
 @dataclass(frozen=True)
