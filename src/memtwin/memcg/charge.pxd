@@ -1,5 +1,6 @@
 from memtwin.memcg.table cimport MemcgTable
 from memtwin.page.mem_map cimport MemMap
+from memtwin.views cimport I4, I8
 
 cdef int CGROUP_V1
 cdef int CHARGE_OK
@@ -16,16 +17,16 @@ cdef class Charge:
     cdef public int cpu
     cdef public int over_memsw
     cdef public long long over_high_pages
-    cdef public int[::1] stock_memcg
-    cdef public int[::1] stock_pages
+    cdef public I4 stock_memcg
+    cdef public I4 stock_pages
     cdef int try_charge(self, int memcg, int nr_pages) noexcept
     cdef int charge_counters(self, int memcg, int nr_pages) noexcept
     cdef int charge_both(self, int memcg, int nr_pages) noexcept
     cdef int counter_try_charge(
-        self, long long[::1] usage, long long[::1] limit, long long[::1] watermark, long
-        long[::1] failcnt, int memcg, int nr_pages
+        self, I8 usage, I8 limit, I8 watermark, I8 failcnt,
+        int memcg, int nr_pages
     ) noexcept
-    cdef void counter_add(self, long long[::1] usage, int memcg, long long delta) noexcept
+    cdef void counter_add(self, I8 usage, int memcg, long long delta) noexcept
     cpdef void force_charge(self, int memcg, int nr_pages) noexcept
     cpdef void cancel(self, int memcg, long long nr_pages) noexcept
     cdef void refill_stock(self, int memcg, int nr_pages) noexcept

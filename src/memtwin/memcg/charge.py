@@ -24,6 +24,9 @@ from memtwin.memcg.table import MemcgTable
 from memtwin.page.mem_map import MemMap
 from memtwin.page.vmstat_items import PGPGIN, PGPGOUT
 
+if not cython.compiled:
+    from memtwin.columns import I8
+
 
 @cython.final
 @cython.cclass
@@ -100,10 +103,10 @@ class Charge:
     @cython.exceptval(check=False)
     def counter_try_charge(
         self,
-        usage: cython.longlong[::1],
-        limit: cython.longlong[::1],
-        watermark: cython.longlong[::1],
-        failcnt: cython.longlong[::1],
+        usage: I8,
+        limit: I8,
+        watermark: I8,
+        failcnt: I8,
         memcg: cython.int,
         nr_pages: cython.int,
     ) -> cython.int:
@@ -126,7 +129,7 @@ class Charge:
     @cython.cfunc
     @cython.exceptval(check=False)
     def counter_add(
-        self, usage: cython.longlong[::1], memcg: cython.int, delta: cython.longlong
+        self, usage: I8, memcg: cython.int, delta: cython.longlong
     ) -> cython.void:
         """page_counter_charge or _uncharge of the group and all above it, limits unasked."""
         at: cython.int = memcg

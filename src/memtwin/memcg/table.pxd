@@ -1,6 +1,7 @@
 from memtwin.page.mem_map cimport MemMap
 from memtwin.page.tunables cimport Tunables
 from memtwin.page.vmstat cimport VmStat
+from memtwin.views cimport I4, I8
 
 cdef int NR_MEMCG_EVENTS
 
@@ -13,26 +14,26 @@ cdef class MemcgTable:
     cdef int nr_stat_items
     cdef int nr_vm_events
     cdef public list names
-    cdef public int[::1] parent
+    cdef public I4 parent
     cdef public signed char[::1] online
-    cdef public long long[::1] usage
-    cdef public long long[::1] watermark
-    cdef public long long[::1] failcnt
-    cdef public long long[::1] max
-    cdef public long long[::1] high
-    cdef public long long[::1] min
-    cdef public long long[::1] low
-    cdef public long long[::1] swap_usage
-    cdef public long long[::1] swap_max
-    cdef public long long[::1] memsw_usage
-    cdef public long long[::1] memsw_watermark
-    cdef public long long[::1] memsw_failcnt
-    cdef public long long[::1] memsw_max
-    cdef public long long[::1] kmem
-    cdef public long long[::1] swappiness
-    cdef public long long[::1] memory_event
-    cdef public long long[::1] stat
-    cdef public long long[::1] vm_event
+    cdef public I8 usage
+    cdef public I8 watermark
+    cdef public I8 failcnt
+    cdef public I8 max
+    cdef public I8 high
+    cdef public I8 min
+    cdef public I8 low
+    cdef public I8 swap_usage
+    cdef public I8 swap_max
+    cdef public I8 memsw_usage
+    cdef public I8 memsw_watermark
+    cdef public I8 memsw_failcnt
+    cdef public I8 memsw_max
+    cdef public I8 kmem
+    cdef public I8 swappiness
+    cdef public I8 memory_event
+    cdef public I8 stat
+    cdef public I8 vm_event
     cpdef int is_descendant(self, int memcg, int ancestor)
     cpdef int next_in_tree(self, int root, int at)
     cpdef long long get_swappiness(self, int memcg)

@@ -128,7 +128,8 @@ class MemcgTable:
         """What get_scan_count takes for the group (include/linux/swap.h mem_cgroup_swappiness)."""
         if self.version == 2 or memcg <= 0:
             return self.tunables.swappiness
-        return self.swappiness[memcg]
+        own: cython.longlong = self.swappiness[memcg]
+        return own
 
     @cython.cfunc
     @cython.exceptval(check=False)

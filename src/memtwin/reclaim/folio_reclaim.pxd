@@ -18,6 +18,7 @@ from memtwin.reclaim.scan_control cimport ScanControl
 from memtwin.reclaim.swap_io cimport SwapIo
 from memtwin.reclaim.workingset cimport Workingset
 from memtwin.swap.swap cimport Swap
+from memtwin.views cimport I4
 
 cdef int CGROUP_V1
 cdef int FOLIOREF_ACTIVATE
@@ -75,13 +76,13 @@ cdef class FolioReclaim:
     cdef public Clock clock
     cdef public CostTable cost
     cdef public HugeSplit huge_split
-    cdef public int[::1] node_writeback
-    cdef public int[::1] node_dirty
-    cdef public int[::1] isolated
+    cdef public I4 node_writeback
+    cdef public I4 node_dirty
+    cdef public I4 isolated
     cdef public int nr_isolated
-    cdef public int[::1] kept
+    cdef public I4 kept
     cdef public int nr_kept
-    cdef public int[::1] freed
+    cdef public I4 freed
     cdef public int nr_freed
     cdef public long long nr_dirty
     cdef public long long nr_unqueued_dirty

@@ -6,6 +6,7 @@ from memtwin.page.vmstat cimport VmStat
 from memtwin.reclaim.lruvec cimport Lruvecs
 from memtwin.reclaim.mlock cimport Mlock
 from memtwin.swap.content cimport PageContent
+from memtwin.views cimport I4
 
 cdef int BATCH_ACTIVATE
 cdef int BATCH_ADD
@@ -55,8 +56,8 @@ cdef class Lru:
     cdef public int memalloc
     cdef public int cpu
     cdef public int batch_size
-    cdef public int[::1] batch
-    cdef public int[::1] batch_count
+    cdef public I4 batch
+    cdef public I4 batch_count
     cdef public signed char[::1] mlock_what
     cpdef int folio_add_lru(self, int pfn)
     cpdef int folio_add_lru_locked_vma(self, int pfn)
@@ -83,4 +84,4 @@ cdef class Lru:
     cdef void drain_mlock(self, int cpu)
     cpdef int folio_put(self, int pfn)
     cpdef int release(self, int pfn)
-    cpdef int release_pages(self, int[::1] pfns, int nr)
+    cpdef int release_pages(self, I4 pfns, int nr)

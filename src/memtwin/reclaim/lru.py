@@ -63,6 +63,9 @@ from memtwin.reclaim.lruvec import Lruvecs
 from memtwin.reclaim.mlock import Mlock
 from memtwin.swap.content import PageContent
 
+if not cython.compiled:
+    from memtwin.columns import I4
+
 COLUMNS = (
     Column("batch", "i4", "lru", "frames waiting, per CPU, kind (BATCH_*) and place 0..31"),
     Column("batch_count", "i4", "lru", "frames in each batch"),
@@ -414,7 +417,7 @@ class Lru:
         return 0
 
     @cython.ccall
-    def release_pages(self, pfns: cython.int[::1], nr: cython.int) -> cython.int:
+    def release_pages(self, pfns: I4, nr: cython.int) -> cython.int:
         """Drop one reference of each of the first `nr` frames of `pfns`; how many were freed."""
         i: cython.int
         freed: cython.int = 0

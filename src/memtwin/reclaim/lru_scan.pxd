@@ -10,6 +10,7 @@ from memtwin.reclaim.lru cimport Lru
 from memtwin.reclaim.lruvec cimport Lruvecs
 from memtwin.reclaim.scan_balance cimport ScanBalance
 from memtwin.reclaim.scan_control cimport ScanControl
+from memtwin.views cimport I4, I8
 
 cdef int DEACTIVATE_ANON
 cdef int DEF_PRIORITY
@@ -51,15 +52,15 @@ cdef class LruScan:
     cdef public FlusherThreads flushers
     cdef public int flusher_wanted
     cdef public long long nr_total_scanned
-    cdef public long long[::1] nr_left
-    cdef public long long[::1] nr_target
-    cdef public long long[::1] zone_taken
+    cdef public I8 nr_left
+    cdef public I8 nr_target
+    cdef public I8 zone_taken
     cdef public int skip_head
-    cdef public int[::1] skip_event
+    cdef public I4 skip_event
     cdef long long isolate_lru_folios(
         self, long long nr_to_scan, int lruvec, ScanControl sc, int lru
     )
-    cdef long long move_folios_to_lru(self, int lruvec, int[::1] pfns, int nr)
+    cdef long long move_folios_to_lru(self, int lruvec, I4 pfns, int nr)
     cdef void count_scan(
         self, int item, ScanControl sc, int memcg, int node, long long nr_pages
     ) noexcept

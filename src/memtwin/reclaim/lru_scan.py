@@ -54,6 +54,9 @@ from memtwin.reclaim.lruvec import Lruvecs
 from memtwin.reclaim.scan_balance import ScanBalance
 from memtwin.reclaim.scan_control import ScanControl
 
+if not cython.compiled:
+    from memtwin.columns import I4
+
 
 @cython.final
 @cython.cclass
@@ -137,7 +140,7 @@ class LruScan:
 
     @cython.cfunc
     def move_folios_to_lru(
-        self, lruvec: cython.int, pfns: cython.int[::1], nr: cython.int
+        self, lruvec: cython.int, pfns: I4, nr: cython.int
     ) -> cython.longlong:
         """Put isolated pages back on the lists their flags ask for; pages put back."""
         moved: cython.longlong = 0

@@ -184,7 +184,7 @@ class MglruWalk:
         worth = None if force else self.filters.get((lruvec, seq & 1))
         self.keep = self.filters[(lruvec, (seq + 1) & 1)]
         self.table = -1
-        tree: VmaTree = mm.tree
+        tree: VmaTree = mm.tree  # type: ignore[assignment]
         new_gen: cython.int = self.gen.max_seq[lruvec] % MAX_NR_GENS
         pfn: cython.int
         i: cython.int

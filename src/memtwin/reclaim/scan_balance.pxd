@@ -6,6 +6,7 @@ from memtwin.page.zone cimport Zone, Zones
 from memtwin.reclaim.lruvec cimport Lruvecs
 from memtwin.reclaim.scan_control cimport ScanControl
 from memtwin.swap.swap cimport Swap
+from memtwin.views cimport I8
 
 cdef int DEACTIVATE_ANON
 cdef int DEACTIVATE_FILE
@@ -29,7 +30,7 @@ cdef class ScanBalance:
     cdef public PageAlloc page_alloc
     cdef public Zones zones
     cdef public VmStat vmstat
-    cdef public long long[::1] nr
+    cdef public I8 nr
     cpdef int can_reclaim_anon(self, int memcg)
     cpdef int inactive_is_low(self, int lruvec, int lru)
     cdef void prepare(self, ScanControl sc, int node)
@@ -40,5 +41,5 @@ cdef class ScanBalance:
     cdef long long protected_scan(self, int memcg, ScanControl sc, long long size)
     cpdef long long effective_min(self, int memcg)
     cpdef long long effective_low(self, int memcg)
-    cdef long long effective(self, int memcg, long long[::1] setting)
+    cdef long long effective(self, int memcg, I8 setting)
     cdef void snapshot_refaults(self, int target_memcg, int node)

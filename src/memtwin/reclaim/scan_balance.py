@@ -33,6 +33,9 @@ from memtwin.reclaim.lruvec import Lruvecs
 from memtwin.reclaim.scan_control import ScanControl
 from memtwin.swap.swap import Swap
 
+if not cython.compiled:
+    from memtwin.columns import I8
+
 
 @cython.final
 @cython.cclass
@@ -200,7 +203,7 @@ class ScanBalance:
         return self.effective(memcg, self.memcgs.low)
 
     @cython.cfunc
-    def effective(self, memcg: cython.int, setting: cython.longlong[::1]) -> cython.longlong:
+    def effective(self, memcg: cython.int, setting: I8) -> cython.longlong:
         """mm/memcontrol.c effective_protection(), v6.1, without memory_recursiveprot."""
         parent: cython.int = self.memcgs.parent[memcg]
         if parent <= 0:

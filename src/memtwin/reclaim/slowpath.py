@@ -6,6 +6,8 @@ nothing can be reclaimed it answers NEED_OOM; `process/oom` acts and the caller 
 
 from __future__ import annotations
 
+from typing import cast
+
 import cython
 
 from memtwin.hardware.clock import STALL_HIGH, Clock
@@ -72,9 +74,10 @@ class Slowpath:
         """Give it what reclaims. Without, every shortage is an NEED_OOM (boot, tests of other
         rooms).
         """
-        self.vmscan = vmscan
-        self.kswapd = kswapd
-        self.clock = clock
+        # None only where nothing is ever reclaimed; every use is behind such a test
+        self.vmscan = cast("Vmscan", vmscan)
+        self.kswapd = cast("Kswapd", kswapd)
+        self.clock = cast("Clock", clock)
 
     # -- pages ---------------------------------------------------------------------------------
 
@@ -159,6 +162,8 @@ class Slowpath:
         """Costly and unmovable blocks are first tried to be made of what is free: a pfn,
         ALLOC_FAILED when reclaim would not help, or NEED_RECLAIM."""
         # mm/page_alloc.c __alloc_pages_slowpath(), v6.1
+        if self.compact is None:
+            return NEED_RECLAIM
         self.compact.start_request()
         if order <= PAGE_ALLOC_COSTLY_ORDER and gfp & GFP_MOVABLE_BIT:
             return NEED_RECLAIM

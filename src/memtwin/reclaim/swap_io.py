@@ -68,7 +68,8 @@ class SwapIo:
             self.folio_io.start_writeback(pfn)
             self.folio_io.submit_write(device.io_device, pfn, offset)
             return 0
-        zram: Zram = self.swap.zrams[device.type]
+        zram: Zram | None = self.swap.zrams[device.type]
+        assert zram is not None  # a ZRAM device has one
         self.clock.spend(self.cost.zram_compress_ns)
         if zram.write(offset, content) < 0:
             self.mem.flags[pfn] |= PG_DIRTY

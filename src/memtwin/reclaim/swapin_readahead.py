@@ -81,7 +81,7 @@ class SwapIn:
     @cython.cfunc
     def state_of(self, vma: VMA) -> SwapRa:
         """An area's readahead state, made at its first use."""
-        state: SwapRa = vma.swap_ra
+        state: SwapRa = vma.swap_ra  # type: ignore[assignment]
         if state is None:
             state = SwapRa()
             vma.swap_ra = state

@@ -5,6 +5,7 @@ from memtwin.page.zone cimport Zones
 from memtwin.swap.content cimport PageContent
 from memtwin.swap.swap_device cimport SwapDevice
 from memtwin.swap.zram cimport Zram
+from memtwin.views cimport I4, I8
 
 cdef int CGROUP_V1
 cdef int NO_CLUSTER
@@ -36,12 +37,12 @@ cdef class Swap:
     cdef public long long total_swap_pages
     cdef public int nr_rotational
     cdef public int slots_cache_active
-    cdef public long long[::1] slots
-    cdef public int[::1] slots_left
-    cdef public int[::1] slots_at
-    cdef public long long[::1] returned
-    cdef public int[::1] nr_returned
-    cdef long long[::1] _one
+    cdef public I8 slots
+    cdef public I4 slots_left
+    cdef public I4 slots_at
+    cdef public I8 returned
+    cdef public I4 nr_returned
+    cdef I8 _one
     cdef int type_of(self, long long entry) noexcept
     cdef long long offset_of(self, long long entry) noexcept
     cpdef int vm_swap_full(self)
@@ -49,7 +50,7 @@ cdef class Swap:
     cdef long long get_swap_page(self, int pfn)
     cdef int check_cache_active(self)
     cdef void drain_slots(self)
-    cdef int take(self, long long[::1] slots, int base, int goal)
+    cdef int take(self, I8 slots, int base, int goal)
     cdef void free_swap_slot(self, long long entry)
     cdef void flush_returned(self, int cpu)
     cdef void free_to_device(self, long long entry)

@@ -32,6 +32,9 @@ from memtwin.swap.content import PageContent
 from memtwin.swap.swap_device import SwapDevice
 from memtwin.swap.zram import Zram
 
+if not cython.compiled:
+    from memtwin.columns import I8
+
 COLUMNS = (
     Column("slots", "i8", "swap", "entries taken from devices but not used yet, per CPU"),
     Column("slots_left", "i4", "swap", "how many of them, per CPU"),
@@ -177,7 +180,7 @@ class Swap:
             self.flush_returned(cpu)
 
     @cython.cfunc
-    def take(self, slots: cython.longlong[::1], base: cython.int, goal: cython.int) -> cython.int:
+    def take(self, slots: I8, base: cython.int, goal: cython.int) -> cython.int:
         """Take up to `goal` entries from the devices in order of priority; how many."""
         # mm/swapfile.c get_swap_pages(), v6.1
         if self.nr_swap_pages <= 0:
@@ -239,7 +242,8 @@ class Swap:
         device.put_back(offset)
         self.nr_swap_pages += 1
         if device.backing == ZRAM:
-            zram: Zram = self.zrams[device.type]
+            zram: Zram | None = self.zrams[device.type]
+            assert zram is not None  # a ZRAM device has one
             zram.free_slot(offset)
 
     @cython.cfunc

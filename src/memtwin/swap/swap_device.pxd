@@ -1,3 +1,5 @@
+from memtwin.views cimport I4, I8
+
 cdef int LATENCY_LIMIT
 cdef int NO_CLUSTER
 cdef int SWAP_HAS_CACHE
@@ -21,19 +23,19 @@ cdef class SwapDevice:
     cdef public long long nr_cached
     cdef public int free_head
     cdef public int free_tail
-    cdef public int[::1] swap_map
-    cdef public long long[::1] cache
-    cdef public int[::1] slot_memcg
+    cdef public I4 swap_map
+    cdef public I8 cache
+    cdef public I4 slot_memcg
     cdef public unsigned char[::1] slot_content
-    cdef public int[::1] cluster_used
-    cdef public int[::1] cluster_next_free
-    cdef public int[::1] cpu_cluster
-    cdef public long long[::1] cpu_next
-    cdef public long long[::1] cpu_scan_base
+    cdef public I4 cluster_used
+    cdef public I4 cluster_next_free
+    cdef public I4 cpu_cluster
+    cdef public I8 cpu_next
+    cdef public I8 cpu_scan_base
     cdef void _add_free_cluster(self, int cluster) noexcept
     cdef void _use(self, long long offset, int cpu) noexcept
     cpdef void put_back(self, long long offset) noexcept
     cdef long long _from_cluster(self, int cpu) noexcept
     cdef long long _scan(self, long long base) noexcept
     cdef long long _from_rotational(self) noexcept
-    cpdef int take_slots(self, long long[::1] slots, int base, int goal, int cpu) noexcept
+    cpdef int take_slots(self, I8 slots, int base, int goal, int cpu) noexcept

@@ -21,6 +21,9 @@ from memtwin.swap.constants import (
     SWAPFILE_CLUSTER,
 )
 
+if not cython.compiled:
+    from memtwin.columns import I8
+
 COLUMNS = (
     Column("swap_map", "i4", "swap", "users of the slot in page tables; SWAP_HAS_CACHE; 0 free"),
     Column("cache", "i8", "swap", "pfn + 1 cached for the slot, negative a shadow, 0 nothing"),
@@ -217,7 +220,7 @@ class SwapDevice:
     @cython.ccall
     @cython.exceptval(check=False)
     def take_slots(
-        self, slots: cython.longlong[::1], base: cython.int, goal: cython.int, cpu: cython.int
+        self, slots: I8, base: cython.int, goal: cython.int, cpu: cython.int
     ) -> cython.int:
         """Take up to `goal` free slots into slots[base ..]; how many."""
         # mm/swapfile.c scan_swap_map_slots(), v6.1

@@ -246,9 +246,11 @@ class Zsmalloc:
 
     def _grow(self) -> None:
         rows = self.nr_rows * 2
-        for name in ("zspage_class", "zspage_inuse", "zspage_next", "zspage_prev"):
-            setattr(self, name, grown(getattr(self, name), rows))
-        self.zspage_frames = grown(self.zspage_frames, rows * CHAIN_ROOM)
+        widths = {"zspage_frames": CHAIN_ROOM}
+        for column in COLUMNS:
+            if column.name.startswith("zspage"):
+                length = rows * widths.get(column.name, 1)
+                setattr(self, column.name, grown(getattr(self, column.name), length))
         for row in range(self.nr_rows, rows):
             self.zspage_next[row] = row + 1 if row + 1 < rows else NIL
         self.free_row = self.nr_rows
