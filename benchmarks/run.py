@@ -1,7 +1,8 @@
-"""Owns `make bench`: both sides of each benchmark, interleaved in one run, and the page of results.
+"""Owns `make bench`: both sides of each benchmark in one run, and the page of results.
 
-Imports nothing of memtwin: the twin's side is twin.py, the kernel's kernel_faults.c, each in a process of
-its own. CPU time stands beside wall time; judged is CPU time, because other programs share the machine.
+Imports nothing of memtwin: the twin's side is twin.py, the kernel's kernel_faults.c, each in a
+process of its own. CPU time stands beside wall time; judged is CPU time, because other programs
+share the machine.
 """
 
 from __future__ import annotations
@@ -170,9 +171,10 @@ def page_of(goals: list[Goal], host: dict[str, str]) -> str:
     return f"""# Speed and memory
 
 Made by `make bench` ({host["python"]}, {host["kernel"]}, {host["cpus"]} CPUs, {host["cpu"]}).
-CPU and wall are seconds of the measured part; rates are by CPU time, medians of {ROUNDS} rounds for faults,
-where a round of the kernel (kernel_faults.c, huge pages off, {SIZE_MIB} MiB) and one of the twin (machine
-laptop-8g, 6.12, a memory cgroup whose limit is not reached) take turns. All figures: results.json.
+CPU and wall are seconds of the measured part; rates are by CPU time, medians of {ROUNDS} rounds for
+faults, where a round of the kernel (kernel_faults.c, huge pages off, {SIZE_MIB} MiB) and one of the
+twin (machine laptop-8g, 6.12, a memory cgroup whose limit is not reached) take turns. All figures:
+results.json.
 
 | What | Found | Asked for | Holds | CPU s | Wall s |
 |---|---|---|---|---:|---:|

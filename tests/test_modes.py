@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.machine.scenarios import SCENARIOS
 
 from memtwin.extensions import any_built
-from tests.machine.scenarios import SCENARIOS
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = ROOT / "tests" / "machine" / "scenarios.py"

@@ -1,7 +1,7 @@
 """Small scenarios that reach every room, and what a scenario leaves behind.
 
-Run as a program, `scenarios.py NAME..` prints a JSON line for each command: its text and the digests of all
-state after it. tests/test_modes.py runs it once interpreted and once compiled.
+Run as a program, `scenarios.py NAME..` prints a JSON line for each command: its text and the
+digests of all state after it. tests/test_modes.py runs it once interpreted and once compiled.
 """
 
 from __future__ import annotations
@@ -24,7 +24,12 @@ _FILES = '[[file]]\npath = "/data/a"\nsize = "12M"\n[[file]]\npath = "/data/b"\n
 
 
 def description(
-    kernel: str, ram: str = "64M", swap: str = "", limit: str = "", cpus: int = 1, thp: str = "never"
+    kernel: str,
+    ram: str = "64M",
+    swap: str = "",
+    limit: str = "",
+    cpus: int = 1,
+    thp: str = "never",
 ) -> str:
     """The TOML of a small machine; `swap` is "disk:SIZE" or "zram:SIZE"."""
     text = f'kernel = "{kernel}"\nram = "{ram}"\nthp = "{thp}"\ncpus = {cpus}\ncontent = "half"\n'
@@ -268,8 +273,8 @@ def digests(machine: Machine) -> dict[str, str]:
 def held(machine: Machine) -> dict[str, int]:
     """What processes can hold: must be the same before a scenario and after it.
 
-    Blocks of file system metadata are left out: a journal may keep them for longer. So are slots of swap
-    that wait in a CPU's cache.
+    Blocks of file system metadata are left out: a journal may keep them for longer. So are slots of
+    swap that wait in a CPU's cache.
     """
     kernel, figures = machine.kernel, machine.figures()
     kernel.lru.lru_add_drain_all()
@@ -305,7 +310,8 @@ def main() -> None:
             line = {"command": f"{name}: {command.text()}", "digests": digests(machine)}
             print(json.dumps(line))
         figures = machine.figures()
-        print(json.dumps({"command": f"{name}: end", "digests": {"dmesg": machine.kernel.dmesg, **figures}}))
+        end = {"dmesg": machine.kernel.dmesg, **figures}
+        print(json.dumps({"command": f"{name}: end", "digests": end}))
 
 
 if __name__ == "__main__":

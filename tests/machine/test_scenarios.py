@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from tests.machine.scenarios import SCENARIOS, description, held, machine_of, runner_of
 
 from memtwin.machine.config import config_from_text
 from memtwin.machine.machine import Machine
 from memtwin.workload.language import parse_script
-from tests.machine.scenarios import SCENARIOS, description, held, machine_of, runner_of
 
 # in these scenarios the machine or the group kills; all others must not
 VICTIMS = {"memcg_oom": ["p"], "oom": ["q"]}

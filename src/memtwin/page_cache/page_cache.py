@@ -14,7 +14,9 @@ from collections import OrderedDict
 from typing import Any
 
 import cython
+import numpy as np
 
+from memtwin.columns import array
 from memtwin.errors import InternalError, require
 from memtwin.memcg.table import MemcgTable
 from memtwin.page.flags import PG_DIRTY, PG_SWAPBACKED
@@ -248,33 +250,14 @@ class PageCache:
     def verify(self) -> None:
         """Every slot's page knows its slot; counters equal what the slots hold."""
         pages = dict.fromkeys(range(len(KINDS)), 0)
-        nodes = dirty = 0
+        nodes = 0
         where: str
         for mapping in self.live_mappings():
             mapping.verify()
             where = f"page_cache.verify {mapping.id}"
             nodes += mapping.nr_nodes
             pages[mapping.kind] += mapping.nr_pages
-            dirty = 0
-            for index in range(mapping.nr_slots):
-                pfn = mapping.slots[index] - 1
-                if pfn < 0:
-                    continue
-                at = (self.mem.mapping[pfn], self.mem.index[pfn])
-                require(
-                    at == (mapping.id, index), where, f"slot {index} has {pfn}, which is at {at}"
-                )
-                require(self.mem.refcount[pfn] > 0, where, f"page {pfn} has no reference")
-                dirty += bool(self.mem.flags[pfn] & PG_DIRTY)
-                if self.mem.flags[pfn] & PG_DIRTY and mapping.kind != SHMEM:
-                    inside = mapping.dirty_start <= index < mapping.dirty_end
-                    require(inside, where, f"dirty page {index} outside the dirty range")
-            if mapping.kind != SHMEM:
-                require(
-                    dirty == mapping.nr_dirty,
-                    where,
-                    f"nr_dirty {mapping.nr_dirty}, flags say {dirty}",
-                )
+            self._verify_slots(mapping, where)
         where = "page_cache.verify"
         require(nodes == self.nr_nodes, where, f"nr_nodes {self.nr_nodes}, mappings have {nodes}")
         counted = self.vmstat.global_node_page_state(NR_SHMEM)
@@ -283,3 +266,26 @@ class PageCache:
         counted = self.vmstat.global_node_page_state(NR_FILE_PAGES)
         # more when the machine was seeded with pages that no mapping of ours holds
         require(counted >= held, where, f"nr_file_pages {counted}, slots hold {held}")
+
+    def _verify_slots(self, mapping: Mapping, where: str) -> None:
+        """The pages of one mapping: where they say they are, their references, which are dirty."""
+        slots = array(mapping.slots)[: mapping.nr_slots]
+        indexes = np.flatnonzero(slots > 0)
+        pfns = slots[indexes] - 1
+        stray = (array(self.mem.mapping)[pfns] != mapping.id) | (
+            array(self.mem.index)[pfns] != indexes
+        )
+        for at in np.flatnonzero(stray):
+            said = (self.mem.mapping[pfns[at]], self.mem.index[pfns[at]])
+            require(False, where, f"slot {indexes[at]} has {pfns[at]}, which is at {said}")
+        for pfn in pfns[array(self.mem.refcount)[pfns] <= 0]:
+            require(False, where, f"page {pfn} has no reference")
+        if mapping.kind == SHMEM:
+            return
+        dirty = indexes[array(self.mem.flags)[pfns] & PG_DIRTY != 0]
+        for index in dirty[(dirty < mapping.dirty_start) | (dirty >= mapping.dirty_end)]:
+            require(False, where, f"dirty page {index} outside the dirty range")
+        found = len(dirty)
+        require(
+            found == mapping.nr_dirty, where, f"nr_dirty {mapping.nr_dirty}, flags say {found}"
+        )
