@@ -187,6 +187,10 @@ class _Placement:
 
 _OTHER_TYPES = (1, 2, 0, 4, 3, 5)  # where a block goes when its own type has no place left
 
+_SLAB_BLOCKS = (
+    (3, MIGRATE_UNMOVABLE), (2, MIGRATE_UNMOVABLE), (1, MIGRATE_RECLAIMABLE), (1, MIGRATE_UNMOVABLE),
+)  # fmt: skip
+
 
 def seed_zone(
     page_alloc: PageAlloc,
@@ -242,6 +246,7 @@ def _seed_pageset(pcp: PerCpuPages, seed: PagesetSeed, placement: _Placement) ->
         pcp.seed(seed.block_pfn, MIGRATE_UNMOVABLE, PAGEBLOCK_ORDER)
         placement.free.append((seed.block_pfn, PAGEBLOCK_ORDER))
         left -= PAGEBLOCK_PAGES
+    left = _seed_slab_blocks(pcp, left, placement)
     kinds = (MIGRATE_UNMOVABLE, MIGRATE_RECLAIMABLE, MIGRATE_UNMOVABLE, MIGRATE_MOVABLE)
     for number in range(left):
         migratetype = kinds[number % len(kinds)]
@@ -250,6 +255,25 @@ def _seed_pageset(pcp: PerCpuPages, seed: PagesetSeed, placement: _Placement) ->
             raise UserError(f"zone {placement.zone.name}: no place for {seed.count} per-CPU pages")
         pcp.seed(pfn, migratetype, 0)
         placement.free.append((pfn, 0))
+
+
+def _seed_slab_blocks(pcp: PerCpuPages, left: int, placement: _Placement) -> int:
+    # MODEL: slabs of two to eight pages were taken shortly before a start's figures were read (the
+    # inodes of the files read, the buffers of their texts); a refilled list is in the mean half
+    # used, and they hold no more than the single frames do. Bends which request finds its list
+    # empty first.
+    least = left - left // 2
+    for order, migratetype in _SLAB_BLOCKS:
+        for _ in range(max(pcp.batch >> order, 2) // 2):
+            if left - (1 << order) < least:
+                return left
+            pfn = placement.take(migratetype, order)
+            if pfn < 0:
+                return left
+            pcp.seed(pfn, migratetype, order)
+            placement.free.append((pfn, order))
+            left -= 1 << order
+    return left
 
 
 def _record_boot(
