@@ -1,6 +1,7 @@
-/* The other side of the fault benchmark: how fast this machine's kernel takes anonymous minor faults.
- * Usage: kernel_faults MIB ROUNDS. Maps MIB of anonymous memory with huge pages refused, writes one word in
- * each page, unmaps; prints a line a round: faults, CPU ns and wall ns of the touching alone. */
+/* The other side of the fault benchmark: how fast this machine's kernel takes anonymous minor
+ * faults. Usage: kernel_faults MIB ROUNDS. Maps MIB of anonymous memory with huge pages refused,
+ * writes one word in each page, unmaps; prints a line a round: faults, CPU ns and wall ns of the
+ * touching alone. */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 """Owns the twin's side of the benchmarks: each measure as a function, in a process of its own.
 
-Imports memtwin. Run by run.py as `twin.py MEASURE`, it prints one JSON object; CPU and wall time are
-those of the measured part alone, boot and imports excluded unless they are what is measured.
+Imports memtwin. Run by run.py as `twin.py MEASURE`, it prints one JSON object; CPU and wall time
+are those of the measured part alone, boot and imports excluded unless they are what is measured.
 """
 
 from __future__ import annotations

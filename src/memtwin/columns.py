@@ -10,7 +10,6 @@ import hashlib
 import mmap
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 
