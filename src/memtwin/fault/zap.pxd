@@ -10,6 +10,7 @@ from memtwin.hardware.cost cimport CostTable
 from memtwin.page.mem_map cimport MemMap
 from memtwin.reclaim.lru cimport Lru
 from memtwin.swap.swap cimport Swap
+from memtwin.views cimport I4
 
 cdef int HPAGE_PAGES
 cdef int MM_ANONPAGES
@@ -51,7 +52,7 @@ cdef class Zap:
     cdef public CostTable cost
     cdef public int[::1] gathered
     cdef public int nr_gathered
-    cdef int[::1] batch
+    cdef I4 batch
     cdef long long[::1] rss
     cpdef long long unmap_range(self, VMA vma, long long start_vpn, long long end_vpn)
     cdef long long zap_table(self, VMA vma, long long first, long long beyond)

@@ -236,7 +236,7 @@ class Zap:
                 self.batch[i] = pfn
                 if self.mem.flags[pfn] & PG_SWAPCACHE and self.mem.mapcount[pfn] == 0:
                     self.swap.folio_free_swap(pfn)  # free_pages_and_swap_cache()
-            freed += self.lru.release_pages(self.batch, nr)  # type: ignore[arg-type]
+            freed += self.lru.release_pages(self.batch, nr)
             first += nr
         self.nr_gathered = 0
         return freed
