@@ -188,8 +188,11 @@ class _Placement:
 _OTHER_TYPES = (1, 2, 0, 4, 3, 5)  # where a block goes when its own type has no place left
 
 _SLAB_BLOCKS = (
-    (3, MIGRATE_UNMOVABLE), (2, MIGRATE_UNMOVABLE), (1, MIGRATE_RECLAIMABLE), (1, MIGRATE_UNMOVABLE),
-)  # fmt: skip
+    (3, MIGRATE_UNMOVABLE),
+    (2, MIGRATE_UNMOVABLE),
+    (1, MIGRATE_RECLAIMABLE),
+    (1, MIGRATE_UNMOVABLE),
+)
 
 
 def seed_zone(

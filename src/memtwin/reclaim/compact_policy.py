@@ -12,6 +12,8 @@ from memtwin.columns import Column, zeros
 from memtwin.page.flags import MIGRATE_UNMOVABLE, NR_PAGE_ORDERS
 from memtwin.page.gfp import ALLOC_CMA, ALLOC_WMARK_MASK
 from memtwin.page.page_alloc import PageAlloc
+from memtwin.page.tunables import Tunables
+from memtwin.page.vmstat import VmStat
 from memtwin.page.vmstat_items import (
     COMPACT_DAEMON_FREE_SCANNED,
     COMPACT_DAEMON_MIGRATE_SCANNED,
@@ -21,7 +23,7 @@ from memtwin.page.vmstat_items import (
 from memtwin.page.vmstat_items import COMPACT_FAIL as COMPACTFAIL
 from memtwin.page.vmstat_items import COMPACT_STALL as COMPACTSTALL
 from memtwin.page.vmstat_items import COMPACT_SUCCESS as COMPACTSUCCESS
-from memtwin.page.zone import Zone
+from memtwin.page.zone import Zone, Zones
 from memtwin.reclaim.compact_constants import (
     COMPACT_COMPLETE,
     COMPACT_CONTINUE,
@@ -63,9 +65,9 @@ class CompactPolicy:
         self.compaction = compaction
         self.vmscan = vmscan
         self.page_alloc = page_alloc
-        self.zones = page_alloc.zones
-        self.vmstat = page_alloc.vmstat
-        self.tunables = page_alloc.tunables
+        self.zones: Zones = page_alloc.zones
+        self.vmstat: VmStat = page_alloc.vmstat
+        self.tunables: Tunables = page_alloc.tunables
         self.considered = zeros(self.zones.nr_zones, "i4")
         self.defer_shift = zeros(self.zones.nr_zones, "i4")
         self.order_failed = zeros(self.zones.nr_zones, "i4")

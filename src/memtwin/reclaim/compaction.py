@@ -14,6 +14,7 @@ import cython
 from memtwin.columns import zeros
 from memtwin.hardware.clock import Clock
 from memtwin.hardware.cost import CostTable
+from memtwin.page.buddy import Buddy
 from memtwin.page.flags import (
     MAX_ORDER,
     MIGRATE_CMA,
@@ -27,6 +28,9 @@ from memtwin.page.flags import (
     PG_HEAD,
     PG_LRU,
 )
+from memtwin.page.mem_map import MemMap
+from memtwin.page.page_alloc import PageAlloc
+from memtwin.page.vmstat import VmStat
 from memtwin.page.vmstat_items import (
     COMPACT_FREE_SCANNED,
     COMPACT_ISOLATED,
@@ -34,7 +38,7 @@ from memtwin.page.vmstat_items import (
     PGMIGRATE_FAIL,
     PGMIGRATE_SUCCESS,
 )
-from memtwin.page.zone import Zone
+from memtwin.page.zone import Zone, Zones
 from memtwin.reclaim.compact_constants import (
     COMPACT_CLUSTER_MAX,
     COMPACT_COMPLETE,
@@ -63,13 +67,13 @@ class Compaction:
     # leaves large folios alone as well; compact_* counters and buddyinfo after compaction there
 
     def __init__(self, lru: Lru, migrate: Migrate, clock: Clock, cost: CostTable) -> None:
-        self.mem = lru.mem
+        self.mem: MemMap = lru.mem
         self.lru = lru
         self.migrate = migrate
-        self.page_alloc = lru.page_alloc
-        self.buddy = lru.page_alloc.buddy
-        self.zones = lru.page_alloc.zones
-        self.vmstat = lru.vmstat
+        self.page_alloc: PageAlloc = lru.page_alloc
+        self.buddy: Buddy = lru.page_alloc.buddy
+        self.zones: Zones = lru.page_alloc.zones
+        self.vmstat: VmStat = lru.vmstat
         self.clock = clock
         self.cost = cost
         self.hints = CompactHints(lru.mem, lru.page_alloc.zones)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import cython
 
 from memtwin.columns import zeros
+from memtwin.page.buddy import Buddy
 from memtwin.page.flags import (
     MIGRATE_CMA,
     MIGRATE_MOVABLE,
@@ -21,9 +22,11 @@ from memtwin.page.flags import (
     PG_HEAD,
 )
 from memtwin.page.gfp import ALLOC_CMA
+from memtwin.page.mem_map import MemMap
 from memtwin.page.page_alloc import PageAlloc
+from memtwin.page.vmstat import VmStat
 from memtwin.page.vmstat_items import COMPACT_ISOLATED
-from memtwin.page.zone import Zone
+from memtwin.page.zone import Zone, Zones
 from memtwin.reclaim.compact_constants import (
     COMPACT_CLUSTER_MAX,
     MIGRATE_ASYNC,
@@ -41,10 +44,10 @@ class FreeScanner:
     def __init__(self, page_alloc: PageAlloc, hints: CompactHints) -> None:
         self.page_alloc = page_alloc
         self.hints = hints
-        self.mem = page_alloc.mem_map
-        self.buddy = page_alloc.buddy
-        self.zones = page_alloc.zones
-        self.vmstat = page_alloc.vmstat
+        self.mem: MemMap = page_alloc.mem_map
+        self.buddy: Buddy = page_alloc.buddy
+        self.zones: Zones = page_alloc.zones
+        self.vmstat: VmStat = page_alloc.vmstat
         self.freepages = zeros(MOST_FREE_PAGES, "i4")
         self.free_total = 0  # of the last isolate_freepages_block: frames taken
         self.isolate_pfn = 0  # and where it stopped

@@ -13,7 +13,6 @@ cdef int DIRTY
 cdef int MIGRATED
 cdef int MIGRATE_AGAIN
 cdef int MIGRATE_ASYNC
-cdef long long PG_ACTIVE
 cdef long long PG_ANON
 cdef long long PG_DIRTY
 cdef long long PG_LOCKED

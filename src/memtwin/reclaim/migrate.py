@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import cython
 
+from memtwin.address_space.page_table import PageTables
 from memtwin.address_space.rmap import Rmap
 from memtwin.hardware.clock import Clock
 from memtwin.hardware.cost import CostTable
@@ -27,6 +28,8 @@ from memtwin.page.flags import (
     PG_SWAPCACHE,
     PG_WRITEBACK,
 )
+from memtwin.page.mem_map import MemMap
+from memtwin.page.vmstat import VmStat
 from memtwin.page.vmstat_items import (
     NR_ISOLATED_ANON,
     NR_ISOLATED_FILE,
@@ -52,11 +55,11 @@ class Migrate:
         self, lru: Lru, rmap: Rmap, page_cache: PageCache, buffer_heads: BufferHeads, swap: Swap,
         clock: Clock, cost: CostTable,
     ) -> None:  # fmt: skip
-        self.mem = lru.mem
-        self.vmstat = lru.vmstat
+        self.mem: MemMap = lru.mem
+        self.vmstat: VmStat = lru.vmstat
         self.lru = lru
         self.rmap = rmap
-        self.tables = rmap.tables
+        self.tables: PageTables = rmap.tables
         self.page_cache = page_cache
         self.buffer_heads = buffer_heads
         self.swap = swap
@@ -129,8 +132,9 @@ class Migrate:
 
         mm/migrate.c migrate_folio_unmap(), migrate_folio_move(), v6.1.
         """
-        # DIFFERS: a page under I/O is given up at once, the kernel waits for it in the modes that
-        # may block; pgmigrate_fail and the blocks made while files are written
+        # DIFFERS: a page under I/O is given up at once; moving it later is what a later pass does,
+        # where the kernel waits in the modes that may block; pgmigrate_fail and the blocks made
+        # while files are written
         flags: cython.longlong = self.mem.flags[source]
         if flags & (PG_LOCKED | PG_WRITEBACK):
             return MIGRATE_AGAIN
@@ -148,8 +152,8 @@ class Migrate:
         self.lru.folio_add_lru(target)
         if self.mem.flags[target] & PG_MLOCKED:
             # unmapping takes the lock away and mapping gives it again, as the counters tell.
-            # DIFFERS: its detour over the evictable list is not made; unevictable_pgs_rescued and
-            # _culled
+            # DIFFERS: its detour over the evictable list is not made; it ends where it began;
+            # unevictable_pgs_rescued and _culled
             self.vmstat.count(UNEVICTABLE_PGS_STRANDED, 1)
             self.vmstat.count(UNEVICTABLE_PGS_MLOCKED, 1)
             self.lru.lru_add_drain()
