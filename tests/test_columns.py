@@ -48,3 +48,30 @@ def test_a_digest_tells_any_changed_value_or_name_apart() -> None:
 def _resident_bytes() -> int:
     with open("/proc/self/statm", encoding="ascii") as statm:
         return int(statm.read().split()[1]) * 4096
+
+
+def test_a_column_after_a_large_one_was_given_back_still_costs_only_what_is_written() -> None:
+    # the C library would hand out the freed memory again, and clear it by writing to it
+    for length in (1 << 19, 1 << 20, 1 << 21):
+        before = _resident_bytes()
+        column = columns.zeros(length, "i8")
+        column[length // 2] = 1
+        assert _resident_bytes() - before < 1 << 20
+        del column
+
+
+def test_a_digest_sees_every_byte_of_a_long_column_and_its_length() -> None:
+    def digest_of(length: int, *written: int) -> str:
+        column = columns.zeros(length, "i4")
+        for at in written:
+            column[at] = 1
+        digest = columns.Digest()
+        digest.add("column", column)
+        return digest.hexdigest()
+
+    length = 1 << 20
+    found = [digest_of(length, at) for at in (0, 1, 1023, 1024, length - 1)]
+    found += [digest_of(length), digest_of(length + 1), digest_of(length + 1024)]
+    found.append(digest_of(length + 1, length))
+    assert len(set(found)) == len(found)
+    assert digest_of(length, 5) == digest_of(length, 5)
