@@ -101,6 +101,8 @@ class Replay:
 
     def _batch(self, batch: dict[str, npt.NDArray[Any]]) -> None:
         op, tid, insns = batch["op"], batch["tid"], batch["insns"]
+        if not len(op):
+            return
         vpns = np.array(batch["a"], dtype=np.int64)  # a copy: compiled rooms want it writable
         is_touch = op <= TraceOp.STORE
         kinds = np.zeros(len(op), dtype=np.int8)

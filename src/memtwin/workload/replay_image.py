@@ -88,7 +88,7 @@ class Image:
         """Whether any recorded process still runs in the twin."""
         # asked after every run of touches, of which a recording has many: no generator for the
         # usual case
-        return bool(self.all[0].task.alive) or any(process.alive for process in self.all)
+        return bool(self.all and self.all[0].task.alive) or any(process.alive for process in self.all)
 
     def do(self, op: int, tid: int, a: int, b: int, c: int, d: int, e: int) -> None:
         """One event of the trace; does nothing for a process that has died in the twin."""
@@ -205,15 +205,21 @@ class Image:
 
     def _read(self, process: Process, a: int, b: int, c: int, d: int, e: int) -> None:
         file_id, done = self._file(a), 0
-        while file_id >= 0 and b >= 0 and done < c and process.alive:
-            got = self.files.read(file_id, b + done, c - done)
-            if got == NEED_OOM:
-                process.syscalls.answer(process.task, VM_FAULT_OOM)
-            elif got <= 0:
-                break
-            else:
-                done += got
-        self._copy(process, d, c, WRITE)
+        if file_id >= 0 and b >= 0:
+            file, filemap = self.files.file(file_id), self.files.filemap
+            filemap.begin_read(file)
+            while done < c and process.alive:
+                got = int(filemap.read_batch(file, b + done, c - done))
+                if got == NEED_OOM:
+                    process.syscalls.answer(process.task, VM_FAULT_OOM)
+                elif got <= 0:
+                    break
+                else:
+                    # each batch of pages is copied before the next is looked for
+                    self._copy(process, d + done if d else 0, got, WRITE)
+                    done += got
+            filemap.end_read(file)
+        self._copy(process, d + done if d else 0, c - done, WRITE)
 
     def _write(self, process: Process, a: int, b: int, c: int, d: int, e: int) -> None:
         self._copy(process, d, c, READ)
