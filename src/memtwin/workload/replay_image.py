@@ -88,7 +88,9 @@ class Image:
         """Whether any recorded process still runs in the twin."""
         # asked after every run of touches, of which a recording has many: no generator for the
         # usual case
-        return bool(self.all and self.all[0].task.alive) or any(process.alive for process in self.all)
+        if self.all and self.all[0].task.alive:
+            return True
+        return any(process.alive for process in self.all)
 
     def do(self, op: int, tid: int, a: int, b: int, c: int, d: int, e: int) -> None:
         """One event of the trace; does nothing for a process that has died in the twin."""
