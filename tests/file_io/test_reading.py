@@ -228,3 +228,30 @@ def test_all_frames_return_when_every_file_is_closed_and_dropped() -> None:
     machine.page_alloc.drain_all_pages()
     assert machine.count("nr_free_pages") + held == managed
     machine.verify()
+
+
+@pytest.mark.parametrize(("kernel", "pages"), [(601, 15), (612, 31)])
+def test_a_read_in_batches_pins_what_is_copied_from_and_ends_as_one_read_does(
+    kernel: int, pages: int
+) -> None:
+    ends = []
+    for in_batches in (1, 0):
+        machine = build(kernel)
+        machine.rooms.files.declare("/f", 1 << 20)
+        file_id = machine.rooms.files.open("/f", MUST_EXIST, FOR_READING)
+        file, filemap = machine.rooms.files.file(file_id), machine.rooms.filemap
+        if in_batches:
+            filemap.begin_read(file)
+            sizes = []
+            while (got := filemap.read_batch(file, sum(sizes), (1 << 20) - sum(sizes))) > 0:
+                sizes.append(got)
+                assert filemap.nr_pinned == -(-got // 4096)
+            filemap.end_read(file)
+            assert sum(sizes) == 1 << 20
+            assert max(sizes) == pages * 4096
+            assert filemap.nr_pinned == 0
+        else:
+            assert filemap.read(file, 0, 1 << 20) == 1 << 20
+        ends.append((machine.vmstat.by_name(), machine.clock.now_ns, file.ra.prev_pos))
+        machine.verify()
+    assert ends[0] == ends[1]

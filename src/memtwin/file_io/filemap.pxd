@@ -46,9 +46,18 @@ cdef class Filemap:
     cdef public int batch_size
     cdef public int fault_pfn
     cdef public int nr_found
+    cdef public long long last_pos
+    cdef public Mapping pinned
+    cdef public long long pinned_index
+    cdef public int nr_pinned
     cdef public int[::1] found_pfn
     cdef public long long[::1] found_index
     cpdef long long read(self, OpenFile file, long long offset, long long length)
+    cpdef int begin_read(self, OpenFile file)
+    cpdef long long read_batch(self, OpenFile file, long long offset, long long length)
+    cpdef int end_read(self, OpenFile file)
+    cdef void _unpin(self)
+    cdef long long _read_batch(self, OpenFile file, long long offset, long long length)
     cpdef long long read_range(self, OpenFile file, long long offset, long long length,
         long long block_bytes)
     cdef int _scan(self, Mapping mapping, long long index, long long beyond)

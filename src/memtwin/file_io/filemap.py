@@ -70,6 +70,10 @@ class Filemap:
         self.batch_size = 31 if readahead.kernel >= 612 else 15
         self.fault_pfn = NIL
         self.nr_found = 0
+        self.last_pos = 0  # of the read() under way: where its last batch ended
+        self.pinned: Mapping | None = None  # whose pages the caller copies from
+        self.pinned_index = 0
+        self.nr_pinned = 0
         self.found_pfn = zeros(MAP_ROOM, "i4")
         self.found_index = zeros(MAP_ROOM, "i8")
 
@@ -79,6 +83,63 @@ class Filemap:
     ) -> cython.longlong:
         """One read() of `length` bytes: bytes read, or NEED_OOM. mm/filemap.c filemap_read(),
         v6.12."""
+        done: cython.longlong = 0
+        self.begin_read(file)
+        while done < length:
+            got: cython.longlong = self._read_batch(file, offset + done, length - done)
+            if got <= 0:
+                break
+            done += got
+        self.end_read(file)
+        if done == 0 and length > 0 and offset < file.mapping.size_bytes:
+            return NEED_OOM
+        return done
+
+    @cython.ccall
+    def begin_read(self, file: OpenFile) -> cython.int:
+        """A read() whose caller copies each batch before the next one is read; 0."""
+        self.last_pos = file.ra.prev_pos
+        self.clock.spend(self.cost.syscall_ns)
+        return 0
+
+    @cython.ccall
+    def read_batch(
+        self, file: OpenFile, offset: cython.longlong, length: cython.longlong
+    ) -> cython.longlong:
+        """The next batch of a begun read(), of which `length` bytes are left: bytes, or NEED_OOM.
+
+        Its pages stay pinned until the next batch or `end_read`, as while they are copied from.
+        """
+        self._unpin()
+        got: cython.longlong = self._read_batch(file, offset, length)
+        if got > 0:
+            self.pinned = file.mapping
+            self.pinned_index = offset >> 12
+            self.nr_pinned = cython.cast(
+                cython.int, ((offset + got + 4095) >> 12) - self.pinned_index
+            )
+            self._pin(file.mapping, self.pinned_index, self.nr_pinned, 1)
+        return got
+
+    @cython.ccall
+    def end_read(self, file: OpenFile) -> cython.int:
+        """The begun read() is over; 0."""
+        self._unpin()
+        file.ra.prev_pos = self.last_pos
+        return 0
+
+    @cython.cfunc
+    def _unpin(self) -> cython.void:
+        """Let go of the batch that was copied from."""
+        if self.pinned is not None and self.nr_pinned > 0:
+            self._pin(self.pinned, self.pinned_index, self.nr_pinned, -1)
+            self.nr_pinned = 0
+
+    @cython.cfunc
+    def _read_batch(
+        self, file: OpenFile, offset: cython.longlong, length: cython.longlong
+    ) -> cython.longlong:
+        """Pages from `offset` on that one batch holds: bytes, 0 at the end, or NEED_OOM."""
         mapping: Mapping = file.mapping
         if offset >= mapping.size_bytes or length <= 0:
             return 0
@@ -86,33 +147,23 @@ class Filemap:
         beyond: cython.longlong = (end + 4095) >> 12
         if end > mapping.size_bytes:
             end = mapping.size_bytes
-        last_pos: cython.longlong = file.ra.prev_pos
-        at: cython.longlong = offset
-        i: cython.int
-        got: cython.int
-        index: cython.longlong
-        nr_read: cython.longlong = 0
-        while at < end:
-            index = at >> 12
-            got = self._get_pages(file, index, beyond)
-            if got < 0:
-                break
-            # a page read in several pieces is marked accessed once
-            if last_pos <= 0 or index != (last_pos - 1) >> 12:
-                self.lru.folio_mark_accessed(cython.cast(cython.int, mapping.slots[index] - 1))
-            for i in range(1, got):
-                self.lru.folio_mark_accessed(cython.cast(cython.int, mapping.slots[index + i] - 1))
-            nr_read += got
-            at = (index + got) << 12
-            if at > end:
-                at = end
-            last_pos = at
-            if self.kernel < 612:
-                file.ra.prev_pos = at
-        file.ra.prev_pos = last_pos
-        self.clock.spend(nr_read * self.cost.read_page_ns + self.cost.syscall_ns)
-        if at == offset and at < end:
+        index: cython.longlong = offset >> 12
+        got: cython.int = self._get_pages(file, index, beyond)
+        if got < 0:
             return NEED_OOM
+        # a page read in several pieces is marked accessed once
+        if self.last_pos <= 0 or index != (self.last_pos - 1) >> 12:
+            self.lru.folio_mark_accessed(cython.cast(cython.int, mapping.slots[index] - 1))
+        i: cython.int
+        for i in range(1, got):
+            self.lru.folio_mark_accessed(cython.cast(cython.int, mapping.slots[index + i] - 1))
+        self.clock.spend(got * self.cost.read_page_ns)
+        at: cython.longlong = (index + got) << 12
+        if at > end:
+            at = end
+        self.last_pos = at
+        if self.kernel < 612:
+            file.ra.prev_pos = at
         return at - offset
 
     @cython.ccall
