@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from memtwin.file_io.shrinkers import ObjectShrinker
+from memtwin.reclaim.shrinker import DEFAULT_SEEKS
 from memtwin.slab.slab_state import FREE_MASK, NEED_PAGE
 from memtwin.units import NIL
 
@@ -23,6 +25,23 @@ SLABINFO, DENTRY_STATE, INODE_NR = (
 )  # fmt: skip
 
 
+class ProcShrinker(ObjectShrinker):
+    """Gives unused names back under pressure (fs/super.c super_cache_scan(), v6.12)."""
+
+    def __init__(self, names: ProcInodes) -> None:
+        super().__init__("sb-proc", names.kernel.file_rooms.objects, DEFAULT_SEEKS, 1024)
+        self.names = names
+
+    def count(self) -> int:
+        """Unused names, weighed by vfs_cache_pressure."""
+        pressure = int(self.names.kernel.tunables.vfs_cache_pressure)
+        return len(self.names.unused) * pressure // 100
+
+    def scan(self, nr_to_scan: int) -> int:
+        """Names that went."""
+        return self.names.prune(nr_to_scan)
+
+
 class ProcInodes:
     """Names below /proc that have a dentry and an inode."""
 
@@ -30,6 +49,7 @@ class ProcInodes:
         self.kernel = kernel
         self.slub = kernel.slub
         self.held: dict[str, list[int]] = {}  # path -> slabs of its objects, NIL without cache
+        self.unused: dict[str, bool] = {}  # on the LRU, oldest first: whether used since it joined
         self.caches = [int(self.slub.find(name)) for name in CACHES]
         self.stat_buffer = int(self.slub.find("kmalloc-cg-2k"))
 
@@ -49,6 +69,12 @@ class ProcInodes:
             name = path[: end - 1] if end > 0 else path
             if name not in self.held:
                 self.held[name] = [self._take(cache) for cache in self.caches]
+        self._close(path)
+
+    def _close(self, path: str) -> None:
+        # fs/dcache.c retain_dentry(), v6.12: unused, it joins the LRU; there already, it is spared
+        # once
+        self.unused[path] = path in self.unused
 
     def _take(self, cache: int) -> int:
         if cache == NIL:
@@ -67,9 +93,25 @@ class ProcInodes:
         """Names at and below `start` are gone, and their objects free."""
         gone = [path for path in self.held if path == start or path.startswith(start + "/")]
         for path in gone:
+            self.unused.pop(path, None)
             for cache, slab in zip(self.caches, self.held.pop(path), strict=True):
                 if slab != NIL:
                     self.slub.free_object(cache, slab)
+
+    def prune(self, nr_to_scan: int) -> int:
+        """Look at the oldest unused names: those not used again go; how many went."""
+        # fs/dcache.c dentry_lru_isolate(), v6.12. An inode of /proc goes with its dentry.
+        freed = 0
+        for path in list(self.unused)[:nr_to_scan]:
+            if self.unused.pop(path):
+                self.unused[path] = False
+                continue
+            self.forget(path)
+            freed += 1
+            parent = path.rpartition("/")[0]
+            if parent in self.held and not any(at.startswith(parent + "/") for at in self.held):
+                self.unused[parent] = False
+        return freed
 
     def finish_start(self, texts: Mapping[str, str]) -> None:
         """What a start's reader opened behind slabinfo, whose figures seeded the machine.
@@ -82,8 +124,15 @@ class ProcInodes:
         if SLABINFO not in paths:
             return
         seen = paths.index(SLABINFO) + 1
+        # MODEL: unused dentries of other file systems are names of no objects: freeing them leaves
+        # their slabs
+        state = texts.get(DENTRY_STATE, "0 0").split()
+        for number in range(int(state[1]) - seen):
+            self._name(f"/{number}")
+            self.unused[f"/{number}"] = False
         for path in paths[:seen]:
             self._name(path)
+            self._close(path)
         self._name("/proc/sys")
         self._name("/proc/sys/vm")  # the recorder folds per-CPU counters through it first
         self._name("/proc/sys/vm/stat_refresh")
@@ -98,6 +147,7 @@ class ProcInodes:
             self._leave_free(inode, int(self.slub.cache(inode).objs_per_slab) - seen // 2)
         for path in paths[seen:]:
             self.open(path)
+        self.kernel.shrinkers.register(ProcShrinker(self))
 
     def _name(self, path: str) -> None:
         self.held.setdefault(path, [NIL] * len(CACHES))
