@@ -69,6 +69,7 @@ class ProcInodes:
             name = path[: end - 1] if end > 0 else path
             if name not in self.held:
                 self.held[name] = [self._take(cache) for cache in self.caches]
+            self.unused.pop(name if name != path else "", None)  # a directory with names is in use
         self._close(path)
 
     def _close(self, path: str) -> None:
@@ -103,7 +104,7 @@ class ProcInodes:
         # fs/dcache.c dentry_lru_isolate(), v6.12. An inode of /proc goes with its dentry.
         freed = 0
         for path in list(self.unused)[:nr_to_scan]:
-            if self.unused.pop(path):
+            if self.unused.pop(path, False):
                 self.unused[path] = False
                 continue
             self.forget(path)
