@@ -42,6 +42,7 @@ _SYSCTL_PREFIX = "/proc/sys/"
 _READS_A_FILE = 2  # the text, then the end of file
 _BUFFER_ORDER = 9
 _RECORD_PAGE_BYTES = 4096
+_TALLY = " minflt=0 majflt=0 ns=100000 "  # what it notes behind a process's answer
 
 
 def machine_files(runner: Runner) -> dict[str, str]:
@@ -79,7 +80,7 @@ def recorder_files(runner: Runner) -> dict[str, str]:
     machine.wake_all()
     found.update(_of_processes(runner))
     found.update(_of_groups(runner))
-    write_record(machine, found)
+    write_record(machine, {**found, "@events": _events_since_last(runner)})
     machine.compute(machine.kernel.cost.checkpoint_ns)
     return found
 
@@ -93,6 +94,13 @@ def finish_start(runner: Runner) -> None:
         if path.startswith(_SYSCTL_PREFIX):
             _read_through_buffer(runner)
     write_record(runner.machine, texts)
+
+
+def _events_since_last(runner: Runner) -> str:
+    """What the recorder noted of the commands since the last checkpoint, at its length."""
+    lines = runner.events[runner.nr_recorded_events :]
+    runner.nr_recorded_events = len(runner.events)
+    return "".join(line + (_TALLY if " @" in line else "") + "\n" for line in lines)
 
 
 def write_record(machine: Machine, files: Mapping[str, str]) -> None:

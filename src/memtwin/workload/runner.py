@@ -59,6 +59,7 @@ class Runner:
         self.groups: list[str] = []
         self.checkpoints: list[Checkpoint] = []
         self.events: list[str] = []
+        self.nr_recorded_events = 0  # events that a checkpoint's record holds already
         self._files_of = checkpoint_files
         self.proc_inodes: ProcInodes | None = None  # of a recording, whose recorder made them
 
