@@ -210,7 +210,7 @@ SCENARIOS = {
         @p fork c
         @c touch s r seq 0 2000
         @p mmap a anon 40M
-        @p touch a w seq 0 9500
+        @p touch a w seq 0 9000
         @c touch s w seq 0 1500
         @c exit
         @p munmap s

@@ -44,7 +44,7 @@ def test_it_lives_and_keeps_what_it_uses_because_reclaim_waits_for_clean_file_pa
     assert program.alive
     assert figures["nr_dirtied"] >= FILE_MIB * MIB // 4096
     assert figures["nr_written"] >= (FILE_MIB - LIMIT_MIB) * MIB // 4096
-    assert figures["pswpout"] == 0
+    assert figures["pswpout"] < HOT_PAGES // 100
 
 
 def test_a_group_of_version_2_has_part_of_its_room_dirty_and_one_of_version_1_all_of_it() -> None:

@@ -35,10 +35,10 @@ from memtwin.hardware.cost import CostTable
 from memtwin.hardware.event_queue import EventQueue
 from memtwin.machine.boot_memory import boot_memory, boot_tunables
 from memtwin.machine.description import BlockConfig, MachineConfig, SwapConfig
+from memtwin.machine.slab_caches import boot_caches
 from memtwin.memcg.charge import Charge
 from memtwin.memcg.constants import CGROUP_V2
 from memtwin.memcg.table import MemcgTable
-from memtwin.observe.slabinfo import parse_slabinfo
 from memtwin.page_cache.buffer_head import BufferHeads
 from memtwin.page_cache.page_cache import PageCache
 from memtwin.process.fork_exit import ForkExit
@@ -70,7 +70,6 @@ from memtwin.reclaim.swap_io import SwapIo
 from memtwin.reclaim.swapin_readahead import SwapIn
 from memtwin.reclaim.vmscan import Vmscan
 from memtwin.reclaim.workingset import Workingset
-from memtwin.slab.slab_seed import SlabSeed, seed_cache
 from memtwin.slab.slub import Slub
 from memtwin.swap.constants import (
     CONTENT_HALF,
@@ -83,6 +82,7 @@ from memtwin.swap.constants import (
     ZRAM,
 )
 from memtwin.swap.content import PageContent
+from memtwin.swap.slab_objects import SwapObjects
 from memtwin.swap.swap import Swap
 from memtwin.swap.zram import Zram
 from memtwin.swap.zsmalloc import Zsmalloc
@@ -125,17 +125,7 @@ class Kernel:
         self.zones, self.vmstat = self.page_alloc.zones, self.page_alloc.vmstat
         self.mem = self.page_alloc.mem_map
         self.slub = Slub(self.page_alloc)
-        for row in parse_slabinfo(config.start_texts.get("/proc/slabinfo", "")):
-            seed = SlabSeed(
-                row.name,
-                row.active_objs,
-                row.num_objs,
-                row.objsize_bytes,
-                row.objs_per_slab,
-                row.pages_per_slab,
-                row.num_slabs,
-            )
-            seed_cache(self.slub, self.boot_pages, seed)
+        boot_caches(self.slub, self.boot_pages, config.start_texts, config.kernel)
         version = config.limit.cgroup_version if config.limit else CGROUP_V2
         self.memcgs = MemcgTable(self.mem, self.vmstat, self.tunables, version)
         self.charge = Charge(self.memcgs, self.mem, config.nr_cpus)
@@ -155,6 +145,7 @@ class Kernel:
         self.swap = Swap(
             self.mem, self.zones, self.vmstat, self.charge, self.content, self.config.nr_cpus
         )
+        self.swap.connect_slabs(SwapObjects(self.slub, self.page_alloc))
 
     def _boot_lists(self) -> None:
         """LRU lists, block devices, swap I/O."""
