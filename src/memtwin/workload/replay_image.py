@@ -224,7 +224,7 @@ class Image:
         self._copy(process, d + done if d else 0, c - done, WRITE)
 
     def _write(self, process: Process, a: int, b: int, c: int, d: int, e: int) -> None:
-        # DIFFERS: the whole buffer of a write() is read before the first page is written; the kernel
+        # DIFFERS: a write()'s whole buffer is read before its first page is written; the kernel
         # goes page by page; bends large writes from memory that is swapped out
         self._copy(process, d, c, READ)
         file_id, done = self._file(a), 0
