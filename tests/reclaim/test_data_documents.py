@@ -8,8 +8,8 @@ import pytest
 
 from memtwin.hardware import block_device
 from memtwin.memcg import table
-from memtwin.reclaim import lru, lru_gen, lruvec, memcg_lru
-from memtwin.swap import content, swap, swap_device, zram, zsmalloc
+from memtwin.reclaim import compact_control, compact_policy, lru, lru_gen, lruvec, memcg_lru
+from memtwin.swap import content, swap, swap_device, swap_nodes, zram, zsmalloc
 
 DOCS = Path(__file__).parents[2] / "docs" / "data"
 
@@ -18,8 +18,8 @@ DOCS = Path(__file__).parents[2] / "docs" / "data"
     ("document", "modules"),
     [
         ("memcg.md", (table,)),
-        ("swap.md", (swap, swap_device, zram, zsmalloc, content, block_device)),
-        ("reclaim.md", (lruvec, lru, lru_gen, memcg_lru)),
+        ("swap.md", (swap, swap_device, swap_nodes, zram, zsmalloc, content, block_device)),
+        ("reclaim.md", (lruvec, lru, lru_gen, memcg_lru, compact_control, compact_policy)),
     ],
 )
 def test_every_column_has_its_row_in_the_document(document: str, modules: tuple) -> None:

@@ -38,3 +38,6 @@ CHAIN_ROOM = 8  # frames a zspage row has room for
 GROUPS_ROOM = 12  # fullness groups a class row has room for
 
 SAME_FILLED = -1  # zram: the slot holds a same-filled page, without an object
+
+# what swapping takes from slabs (swap/slab_objects.py)
+TREE_NODE, ZS_HANDLE, ZSPAGE = 0, 1, 2

@@ -3,6 +3,7 @@ from memtwin.page.mem_map cimport MemMap
 from memtwin.page.vmstat cimport VmStat
 from memtwin.page.zone cimport Zones
 from memtwin.swap.content cimport PageContent
+from memtwin.swap.slab_objects cimport SwapObjects
 from memtwin.swap.swap_device cimport SwapDevice
 from memtwin.swap.zram cimport Zram
 from memtwin.views cimport I4, I8
@@ -30,6 +31,7 @@ cdef class Swap:
     cdef public PageContent content
     cdef public int nr_cpus
     cdef public int cpu
+    cdef public SwapObjects objects
     cdef public list devices
     cdef public list zrams
     cdef public list order

@@ -29,6 +29,7 @@ from memtwin.swap.constants import (
     ZRAM,
 )
 from memtwin.swap.content import PageContent
+from memtwin.swap.slab_objects import SwapObjects
 from memtwin.swap.swap_device import SwapDevice
 from memtwin.swap.zram import Zram
 
@@ -65,6 +66,7 @@ class Swap:
         self.order: list[int] = []  # types by falling priority, rotated among equals
         self.nr_swap_pages = 0  # free slots of all devices, less what CPUs have taken for later
         self.total_swap_pages = 0
+        self.objects: SwapObjects | None = None  # slab objects; devices swapped on later use it
         self.nr_rotational = 0  # devices: any of them turns VMA readahead off
         self.slots_cache_active = 0
         self.slots = zeros(nr_cpus * SWAP_SLOTS_CACHE_SIZE, "i8")
@@ -74,6 +76,10 @@ class Swap:
         self.nr_returned = zeros(nr_cpus, "i4")
         self._one = zeros(1, "i8")
 
+    def connect_slabs(self, objects: SwapObjects) -> None:
+        """Devices added from now on take slab objects for tree nodes and zram's handles."""
+        self.objects = objects
+
     def swapon(
         self, name: str, size_pages: int, prio: int, backing: int, rotational: int = 0,
         io_device: int = -1, zram: Zram | None = None,
@@ -82,11 +88,21 @@ class Swap:
         if size_pages < 10:
             raise UserError(f"swap {name}: found {size_pages} pages, allowed are 10 and more")
         swap_type = len(self.devices)
+        if zram is not None and self.objects is not None:
+            zram.pool.connect_slabs(self.objects)
         if prio < 0:
             prio = -2 - swap_type  # mm/swapfile.c least_priority, v6.1
         self.devices.append(
             SwapDevice(
-                name, swap_type, size_pages, prio, backing, rotational, io_device, self.nr_cpus
+                name,
+                swap_type,
+                size_pages,
+                prio,
+                backing,
+                rotational,
+                io_device,
+                self.nr_cpus,
+                self.objects,
             )
         )
         self.zrams.append(zram)
@@ -359,6 +375,8 @@ class Swap:
         offset: cython.longlong = self.offset_of(entry)
         shadow: cython.longlong = device.cache[offset]
         frame: cython.longlong = pfn
+        if shadow == 0:
+            device.nodes.fill(offset)
         device.cache[offset] = frame + 1
         device.nr_cached += 1
         device.swap_map[offset] |= SWAP_HAS_CACHE
@@ -375,6 +393,8 @@ class Swap:
         entry: cython.longlong = self.mem.private[pfn]
         device: SwapDevice = self.devices[self.type_of(entry)]
         device.cache[self.offset_of(entry)] = -shadow
+        if shadow == 0:
+            device.nodes.empty(self.offset_of(entry))
         device.nr_cached -= 1
         self.mem.flags[pfn] &= ~PG_SWAPCACHE
         self.mem.private[pfn] = 0

@@ -1,3 +1,5 @@
+from memtwin.swap.slab_objects cimport SwapObjects
+from memtwin.swap.swap_nodes cimport SwapNodes
 from memtwin.views cimport I4, I8
 
 cdef int LATENCY_LIMIT
@@ -21,6 +23,7 @@ cdef class SwapDevice:
     cdef public int cluster_nr
     cdef public int nr_clusters
     cdef public long long nr_cached
+    cdef public SwapNodes nodes
     cdef public int free_head
     cdef public int free_tail
     cdef public I4 swap_map
@@ -34,7 +37,7 @@ cdef class SwapDevice:
     cdef public I8 cpu_scan_base
     cdef void _add_free_cluster(self, int cluster) noexcept
     cdef void _use(self, long long offset, int cpu) noexcept
-    cpdef void put_back(self, long long offset) noexcept
+    cpdef void put_back(self, long long offset)
     cdef long long _from_cluster(self, int cpu) noexcept
     cdef long long _scan(self, long long base) noexcept
     cdef long long _from_rotational(self) noexcept

@@ -20,6 +20,8 @@ from memtwin.swap.constants import (
     SWAP_MAP_BAD,
     SWAPFILE_CLUSTER,
 )
+from memtwin.swap.slab_objects import SwapObjects
+from memtwin.swap.swap_nodes import SwapNodes
 
 if not cython.compiled:
     from memtwin.columns import I8
@@ -46,7 +48,7 @@ class SwapDevice:
 
     def __init__(
         self, name: str, swap_type: int, size_pages: int, prio: int, backing: int,
-        rotational: int, io_device: int, nr_cpus: int,
+        rotational: int, io_device: int, nr_cpus: int, objects: SwapObjects | None = None,
     ) -> None:  # fmt: skip
         self.name = name
         self.type = swap_type
@@ -63,6 +65,7 @@ class SwapDevice:
         self.cluster_nr = 0
         self.nr_clusters = (size_pages + SWAPFILE_CLUSTER - 1) // SWAPFILE_CLUSTER
         self.nr_cached = 0  # == number of cache > 0
+        self.nodes = SwapNodes(size_pages, objects)
         for column in COLUMNS:
             rows = size_pages
             if column.name.startswith("cluster"):
@@ -125,12 +128,12 @@ class SwapDevice:
             self.highest_bit = 0
 
     @cython.ccall
-    @cython.exceptval(check=False)
     def put_back(self, offset: cython.longlong) -> cython.void:
         """The slot is free again (swap_entry_free, swap_range_free)."""
         self.swap_map[offset] = 0
         if self.cache[offset] < 0:
             self.cache[offset] = 0
+            self.nodes.empty(offset)
         if not self.rotational:
             cluster: cython.int = cython.cast(cython.int, offset // SWAPFILE_CLUSTER)
             self.cluster_used[cluster] -= 1
@@ -255,6 +258,7 @@ class SwapDevice:
         """(name, value) of all state, for digests."""
         names = "inuse_pages lowest_bit highest_bit cluster_next cluster_nr nr_cached free_head"
         found: list[tuple[str, object]] = [(name, getattr(self, name)) for name in names.split()]
+        found += [("nodes." + name, value) for name, value in self.nodes.columns()]
         return found + [(column.name, getattr(self, column.name)) for column in COLUMNS]
 
     def verify(self) -> None:

@@ -17,6 +17,7 @@ cdef class Zram:
     cdef public long long mem_used_max
     cdef public long long mem_limit
     cdef public int[::1] slot_zspage
+    cdef public int[::1] slot_handle
     cdef public int[::1] slot_size
     cdef public int[::1] size_of_content
     cpdef int write(self, long long slot, int content)

@@ -28,6 +28,7 @@ from memtwin.units import NIL, PAGE_SIZE
 
 COLUMNS = (
     Column("slot_zspage", "i4", "zram", "zspage of the slot's object, plus 1; 0 none"),
+    Column("slot_handle", "i4", "zram", "slab that the object's handle lies in; -1 none"),
     Column("slot_size", "i4", "zram", "compressed bytes; SAME_FILLED; 0 the slot is empty"),
 )
 # algorithm -> compressed bytes of WORD, QUARTER, HALF, RANDOM (4096: stored as it is)
@@ -61,6 +62,7 @@ class Zram:
         self.mem_used_max = 0
         self.mem_limit = 0  # pages; 0 no limit
         self.slot_zspage = zeros(size_pages, "i4")
+        self.slot_handle = zeros(size_pages, "i4")
         self.slot_size = zeros(size_pages, "i4")
         self.size_of_content = zeros(NR_CONTENTS, "i4")
         word, quarter, half, random = COMPRESSED_BYTES[algorithm]
@@ -78,14 +80,18 @@ class Zram:
         # drivers/block/zram/zram_drv.c __zram_bvec_write(), v6.1
         size: cython.int = self.size_of_content[content]
         zspage: cython.int = NIL
+        handle: cython.int = NIL
         if size != SAME_FILLED:
             if size >= self.pool.huge_class_size:
                 size = PAGE_SIZE
+            handle = self.pool.take_handle()
             zspage = self.pool.malloc(size)
             if zspage == NIL:
+                self.pool.give_handle(handle)
                 return -1
             if self.mem_limit > 0 and self.pool.pages_allocated > self.mem_limit:
                 self.pool.free(zspage)
+                self.pool.give_handle(handle)
                 return -1
             if self.pool.pages_allocated > self.mem_used_max:
                 self.mem_used_max = self.pool.pages_allocated
@@ -93,6 +99,7 @@ class Zram:
         self.free_slot(slot)
         self.slot_size[slot] = size
         self.slot_zspage[slot] = zspage + 1
+        self.slot_handle[slot] = handle
         self.pages_stored += 1
         if size == SAME_FILLED:
             self.same_pages += 1
@@ -111,6 +118,7 @@ class Zram:
             self.same_pages -= 1
         else:
             self.pool.free(self.slot_zspage[slot] - 1)
+            self.pool.give_handle(self.slot_handle[slot])
             self.compr_data_size -= size
             if size == PAGE_SIZE:
                 self.huge_pages -= 1

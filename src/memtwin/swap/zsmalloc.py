@@ -29,11 +29,14 @@ from memtwin.page.zone import Zones
 from memtwin.swap.constants import (
     CHAIN_ROOM,
     GROUPS_ROOM,
+    ZS_HANDLE,
     ZS_HANDLE_SIZE,
     ZS_MIN_ALLOC_SIZE,
     ZS_SIZE_CLASS_DELTA,
     ZS_SIZE_CLASSES,
+    ZSPAGE,
 )
+from memtwin.swap.slab_objects import SwapObjects
 from memtwin.units import NIL, PAGE_SIZE
 
 COLUMNS = (
@@ -50,6 +53,7 @@ COLUMNS = (
     Column("zspage_inuse", "i4", "zsmalloc", "objects in it; 0 for a row not in use"),
     Column("zspage_next", "i4", "zsmalloc", "next of its group, or next free row"),
     Column("zspage_prev", "i4", "zsmalloc", "previous of its group; -1 the first"),
+    Column("zspage_slab", "i4", "zsmalloc", "slab that its struct zspage lies in; -1 none"),
     Column("zspage_frames", "i4", "zsmalloc", "its frames, 8 places a zspage"),
 )
 _FIRST_ROWS = 256
@@ -74,6 +78,7 @@ class Zsmalloc:
         self.huge_class_size = 0  # objects this large get a frame of their own
         self.gfp = GFP_HIGHMEM | GFP_MOVABLE_BIT | GFP_KSWAPD_RECLAIM | GFP_NOWARN
         self.nr_rows = _FIRST_ROWS
+        self.objects: SwapObjects | None = None
         for column in COLUMNS:
             rows = ZS_SIZE_CLASSES if column.name.startswith("class") else _FIRST_ROWS
             rows *= {"zspage_frames": CHAIN_ROOM}.get(column.name, 1)
@@ -86,6 +91,20 @@ class Zsmalloc:
         for row in range(_FIRST_ROWS):
             self.zspage_next[row] = row + 1 if row + 1 < _FIRST_ROWS else NIL
         self._make_classes()
+
+    def connect_slabs(self, objects: SwapObjects) -> None:
+        """From now on handles and zspages are slab objects."""
+        self.objects = objects
+
+    @cython.ccall
+    def take_handle(self) -> cython.int:
+        """The slab that a new object's handle lies in, or -1."""
+        return self.objects.take(ZS_HANDLE) if self.objects is not None else NIL
+
+    @cython.ccall
+    def give_handle(self, slab: cython.int) -> cython.int:
+        """An object's handle goes back; 0."""
+        return self.objects.give(ZS_HANDLE, slab) if self.objects is not None else 0
 
     def _make_classes(self) -> None:
         # mm/zsmalloc.c zs_create_pool(), get_pages_per_zspage(), v6.1: from large to small, a class
@@ -227,6 +246,7 @@ class Zsmalloc:
         if self.free_row == NIL:
             self._grow()
         zspage: cython.int = self.free_row
+        slab: cython.int = self.objects.take(ZSPAGE) if self.objects is not None else NIL
         for i in range(self.class_pages[size_class]):
             pfn = self.page_alloc.alloc_fast(self.gfp, 0)
             if pfn < 0:
@@ -235,11 +255,14 @@ class Zsmalloc:
                 while i > 0:
                     i -= 1
                     self._free_frame(self.zspage_frames[zspage * CHAIN_ROOM + i])
+                if self.objects is not None:
+                    self.objects.give(ZSPAGE, slab)
                 return NIL
             self.mem.flags[pfn] |= PG_ZSPAGE
             self.vmstat.mod_zone(self.zones.zone_of(pfn), NR_ZSPAGES, 1)
             self.pages_allocated += 1
             self.zspage_frames[zspage * CHAIN_ROOM + i] = pfn
+        self.zspage_slab[zspage] = slab
         self.free_row = self.zspage_next[zspage]
         self.zspage_class[zspage] = size_class
         return zspage
@@ -276,6 +299,8 @@ class Zsmalloc:
         self._remove(zspage, old)
         for i in range(self.class_pages[self.zspage_class[zspage]]):
             self._free_frame(self.zspage_frames[zspage * CHAIN_ROOM + i])
+        if self.objects is not None:
+            self.objects.give(ZSPAGE, self.zspage_slab[zspage])
         self.zspage_next[zspage] = self.free_row
         self.free_row = zspage
 
