@@ -159,7 +159,7 @@ def build(
     rooms = FileRooms(
         page_cache, buffer_heads, slub, slowpath, workingset, folio_io, rmap, cost, disk, 192 << 20
     )
-    shmem = Shmem(rooms.cache_pages, rooms.invalidate, folio_io, swap, swap_io)
+    shmem = Shmem(rooms.cache_pages, rooms.invalidate, folio_io, swap, reclaim.swap_in)
     anon = AnonFault(mem, tables, rmap, slowpath, lru, clock, cost, tunables)
     table_alloc = TableAlloc(mem, tables, slowpath, charge)
     file = FileFault(anon, rooms.filemap, rooms.writes, shmem)
