@@ -111,7 +111,10 @@ def test_a_writer_faster_than_its_disk_is_held_near_the_limits() -> None:
     write(machine, file_id, 0, 48)
     limits = machine.rooms.limits
     limits.domain_dirty_limits()
-    assert limits.wb_dirty() <= limits.hard_dirty_limit()
+    # what the writer dirtied since it last had to look comes on top of the limit
+    since = int(machine.rooms.throttle.dirty.nr_dirtied)
+    assert since < 200
+    assert limits.wb_dirty() - since <= limits.hard_dirty_limit()
     # 48 MiB less what may stay dirty, at 16 MiB/s
     assert machine.clock.now_ns - started_ns > 2 * SECOND_NS
     assert machine.clock.stall_ns[3] > 1 * SECOND_NS
