@@ -296,7 +296,6 @@ class Rmap:
         Fills found_at, found_vpn, found_vma.
         """
         self.nr_found = 0
-        self.found_vma.clear()
         areas: list[VMA]
         if self.mem.flags[pfn] & PG_ANON:
             if self.mem.mapping[pfn] == 0:
@@ -353,7 +352,10 @@ class Rmap:
             self.found_vpn = grown(self.found_vpn, self.found_capacity)
         self.found_at[self.nr_found] = at
         self.found_vpn[self.nr_found] = vpn
-        self.found_vma.append(vma)
+        if self.nr_found < len(self.found_vma):
+            self.found_vma[self.nr_found] = vma
+        else:
+            self.found_vma.append(vma)
         self.nr_found += 1
         return 1
 
@@ -408,7 +410,8 @@ class Rmap:
                 return UNMAP_MLOCKED
             at = self.found_at[i]
             entry = self.tables.pte[at]
-            require(not entry & PTE_PSE, "rmap.try_to_unmap", f"frame {pfn} is mapped huge")
+            if entry & PTE_PSE:
+                require(False, "rmap.try_to_unmap", f"frame {pfn} is mapped huge")
             if entry & PTE_DIRTY:
                 self.mem.flags[pfn] |= PG_DIRTY
             vma.mm.update_hiwater_rss()

@@ -160,7 +160,7 @@ class Zones:
     def zone_of(self, pfn: cython.int) -> cython.int:
         """Zone number of frame `pfn`; -1 for a hole."""
         zone_id: cython.int = self.zone_of_block[pfn >> PAGEBLOCK_SHIFT]
-        if zone_id == MIXED_ZONES:
+        if zone_id < -1:  # MIXED_ZONES
             return self._zone_of_mixed(pfn)
         return zone_id
 
