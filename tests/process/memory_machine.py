@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from tests.slab_caches import CACHES
+
 from memtwin.address_space.anon_vma import AnonVmas
 from memtwin.address_space.mapped_files import MappedFiles
 from memtwin.address_space.mm import Mms
@@ -51,18 +53,6 @@ from memtwin.reclaim.workingset import Workingset
 from memtwin.slab.slub import Slub
 from memtwin.swap.content import PageContent
 from memtwin.swap.swap import Swap
-
-CACHES = (
-    ("radix_tree_node", 584, 1, 14),
-    ("buffer_head", 104, 0, 39),
-    ("ext4_inode_cache", 1184, 3, 27),
-    ("dentry", 192, 0, 21),
-    ("lsm_inode_cache", 32, 0, 128),
-    ("vmap_area", 64, 0, 64),
-    ("jbd2_journal_head", 120, 0, 34),
-    ("ext4_extent_status", 40, 0, 102),
-    ("filp", 256, 0, 16),
-)
 
 
 @dataclass
