@@ -7,7 +7,8 @@ Imports errors. Knows nothing of what a text means. A path is absolute as on the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +18,17 @@ class Source(Protocol):
 
     def read(self, path: str) -> str | None:
         """The text of `path`, or None when there is no such file or no permission."""
+        ...
+
+
+class Tree(Source, Protocol):
+    """A source that also says which names there are."""
+
+    def names(self, directory: str) -> list[str]:
+        """What lies directly in `directory` ("/proc", no slash at the end): names, sorted.
+
+        Empty when there is no such directory or it may not be read.
+        """
         ...
 
 
@@ -39,6 +51,14 @@ class TreeSource:
         """Why `path` could not be read, in words for a comment."""
         return f"{path}: {self.reasons.get(path, 'not there')}"
 
+    def names(self, directory: str) -> list[str]:
+        """What lies directly in `directory` below the root, sorted."""
+        try:
+            return sorted(os.listdir(self.root / directory.lstrip("/")))
+        except OSError as error:
+            self.reasons[directory] = error.strerror or type(error).__name__
+            return []
+
     def glob(self, pattern: str) -> list[str]:
         """Paths that match `pattern` ("/sys/block/*"), sorted."""
         found = self.root.glob(pattern.lstrip("/"))
@@ -54,3 +74,18 @@ class TextSource:
     def read(self, path: str) -> str | None:
         """The text of `path`, or None."""
         return self.texts.get(path)
+
+    def names(self, directory: str) -> list[str]:
+        """What lies directly in `directory`, sorted."""
+        return names_below(directory, self.texts)
+
+
+def names_below(directory: str, paths: Iterable[str]) -> list[str]:
+    """The first part of each of `paths` below `directory`, sorted, each once.
+
+    >>> names_below("/proc", ["/proc/1/stat", "/proc/1/maps", "/proc/stat", "/sys/x"])
+    ['1', 'stat']
+    """
+    prefix = directory.rstrip("/") + "/"
+    below = {path[len(prefix) :].partition("/")[0] for path in paths if path.startswith(prefix)}
+    return sorted(below)
