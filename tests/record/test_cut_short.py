@@ -146,6 +146,21 @@ def test_a_signal_ends_the_program_and_the_trace_is_finished(
     assert [p.name for p in tmp_path.iterdir()] == ["t.trace"]
 
 
+@pytest.mark.parametrize("fault", [KeyboardInterrupt, SystemExit])
+def test_an_interruption_before_the_program_runs_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: type[BaseException]
+) -> None:
+    def interrupted(program: object, command: object, part: Path, *rest: object) -> None:
+        part.write_bytes(b"begun")
+        raise fault
+
+    monkeypatch.setattr(recorder_module, "record_qemu", interrupted)
+    monkeypatch.setattr(recorder_module, "emulator_for", lambda arch: "qemu")
+    with pytest.raises(fault):
+        record(["true"], tmp_path / "t.trace")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.usefixtures("need_qemu")
 def test_a_program_that_handles_the_signal_goes_on(tmp_path: Path) -> None:
     program = "trap 'echo caught; exit 3' INT; echo begun; while :; do :; done"

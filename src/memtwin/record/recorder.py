@@ -89,8 +89,9 @@ def choose_method(method: Method, program: Program) -> Method:
                 f"no recorder: found neither qemu-{program.arch} nor valgrind; "
                 "apt install qemu-user"
             )
-        raise UserError(f"no recorder for {program.arch}: found no qemu-{program.arch}; "
-                        "apt install qemu-user")
+        raise UserError(
+            f"no recorder for {program.arch}: found no qemu-{program.arch}; apt install qemu-user"
+        )
     if method is Method.QEMU and not qemu:
         raise UserError(f"qemu-{program.arch} is not installed; apt install qemu-user")
     if method is Method.LACKEY and not valgrind:
@@ -136,23 +137,28 @@ def record(
     if native_run is NativeRunMode.MEASURE_FIRST:
         native_cpu_ns = measure_native(command).cpu_ns
     part = out.with_name(out.name + ".part")
+    result = None
     try:
-        job = _Job(program, command, part, window, progress, cpu_model)
-        result = _run(chosen, job)
+        result = _run(chosen, _Job(program, command, part, window, progress, cpu_model))
         metadata = _convert(part, out, result, native_cpu_ns)
-    except OSError as error:
+    except (OSError, UserError) as error:
         part.unlink(missing_ok=True)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(f"{out.parent}: the disk is full; the recording was given up") from None
-        raise UserError(f"{out}: can't be written ({error.strerror or error})") from None
-    except UserError:
-        part.unlink(missing_ok=True)
+        raise _cannot_write(out, error) if isinstance(error, OSError) else error from None
+    except (KeyboardInterrupt, SystemExit):
+        if result is None:  # nothing ran yet; what did run stays, readable
+            part.unlink(missing_ok=True)
         raise
     part.unlink(missing_ok=True)
     size_bytes = out.stat().st_size
     return RecordSummary(
         out, size_bytes, metadata.counts.events, result.exit_status, bool(result.signals), metadata
     )
+
+
+def _cannot_write(out: Path, error: OSError) -> UserError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return UserError(f"{out.parent}: the disk is full; the recording was given up")
+    return UserError(f"{out}: can't be written ({error.strerror or error})")
 
 
 @dataclass(frozen=True)
