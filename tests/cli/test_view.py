@@ -120,3 +120,16 @@ def test_a_look_that_cannot_go_on_ends_the_live_screen_with_its_reason() -> None
 
     asyncio.run(wait())
     assert str(screen.fault) == "gone"
+
+
+def test_a_name_that_is_not_utf_8_is_shown_escaped_in_every_form() -> None:
+    class Named(msgspec.Struct):
+        name: str
+        parts: dict[str, str]
+
+    odd = b"caf\xe9".decode(errors="surrogateescape")
+    snapshot = Snapshot("odd", [Named(odd, {odd: odd})], f"{odd}\n", notes=[odd])
+    assert rendered(snapshot, Form.TEXT) == "caf\\xe9\ncaf\\xe9\n"
+    assert rendered(snapshot, Form.CSV).splitlines()[1].startswith("caf\\xe9,")
+    (row,) = json.loads(rendered(snapshot, Form.JSON))["rows"]
+    assert row == {"name": "caf\\xe9", "parts": {"caf\\xe9": "caf\\xe9"}}

@@ -14,7 +14,7 @@ from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.widgets import Footer, Static
 
-from memtwin.cli.view import MAX_INTERVAL_S, MIN_INTERVAL_S, Look, Snapshot, notes_text
+from memtwin.cli.view import MAX_INTERVAL_S, MIN_INTERVAL_S, Form, Look, Snapshot, rendered
 from memtwin.errors import UserError
 
 
@@ -95,7 +95,7 @@ class LiveView(App[None]):
         self.query_one("#head", Static).update(
             Text(f"memtwin {snapshot.name}  {snapshot.root}{clock}  {state}")
         )
-        self.query_one("#body", Static).update(Text(snapshot.text + notes_text(snapshot)))
+        self.query_one("#body", Static).update(Text(rendered(snapshot, Form.TEXT)))
 
     def action_pause(self) -> None:
         """Stop looking, or go on."""

@@ -141,8 +141,21 @@ def rendered(snapshot: Snapshot, form: Form, *, first: bool = True) -> str:
     if form is Form.JSON:
         return _json(snapshot)
     if form is Form.CSV:
-        return _csv(snapshot, with_header=first)
-    return snapshot.text + notes_text(snapshot)
+        return encodable(_csv(snapshot, with_header=first))
+    return encodable(snapshot.text + notes_text(snapshot))
+
+
+def encodable(text: str) -> str:
+    r"""`text` with bytes that are no UTF-8, which a name may hold, as \xNN.
+
+    >>> print(encodable("caf\udce9"))
+    caf\xe9
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    return text
 
 
 def notes_text(snapshot: Snapshot) -> str:
@@ -168,7 +181,20 @@ def _json(snapshot: Snapshot) -> str:
         "absent": [one._asdict() for one in snapshot.absent],
         "notes": snapshot.notes,
     }
-    return msgspec.json.encode(document).decode() + "\n"
+    try:
+        return msgspec.json.encode(document).decode() + "\n"
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_all_encodable(msgspec.to_builtins(document))).decode() + "\n"
+
+
+def _all_encodable(value: Any) -> Any:
+    if isinstance(value, str):
+        return encodable(value)
+    if isinstance(value, dict):
+        return {_all_encodable(key): _all_encodable(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_all_encodable(one) for one in value]
+    return value
 
 
 def _csv(snapshot: Snapshot, *, with_header: bool) -> str:
@@ -188,7 +214,9 @@ def _csv(snapshot: Snapshot, *, with_header: bool) -> str:
     for row in snapshot.rows:
         values = [getattr(row, field) for field in fields]
         writer.writerow(
-            msgspec.json.encode(one).decode() if isinstance(one, (dict, list, tuple)) else one
+            msgspec.json.encode(_all_encodable(one)).decode()
+            if isinstance(one, (dict, list, tuple))
+            else one
             for one in values
         )
     return out.getvalue()

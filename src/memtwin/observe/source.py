@@ -1,16 +1,38 @@
 """Owns where texts come from: a live host, a captured tree, a mapping of path to text, or the
 twin.
 
-Imports errors. Knows nothing of what a text means. A path is absolute as on the machine
-("/proc/meminfo").
+Imports errors and observe/beneath. Knows nothing of what a text means. A path is absolute as on
+the machine ("/proc/meminfo"). Names and texts that are not UTF-8 carry their bytes as surrogates
+(PEP 383); `printable` makes them fit to be shown.
 """
 
 from __future__ import annotations
 
+import errno
+import fnmatch
+import itertools
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
+
+MOST_BYTES = 64 << 20  # MODEL: of one text; smaps of 65530 areas (vm.max_map_count) has 50 MB
+MOST_NAMES = 1 << 20  # MODEL: of one directory; a hostile tree may hold any number
+_MOST_REASONS = 4096  # kept by path; all are counted
+_CHUNK_BYTES = 1 << 16
+_LIVE_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+# errno -> the word a failed read is counted under
+_WORDS = {
+    errno.ENOENT: "gone",
+    errno.ESRCH: "gone",  # the process ended between open and read
+    errno.ENOTDIR: "gone",
+    errno.EACCES: "not permitted",
+    errno.EPERM: "not permitted",
+    errno.EXDEV: "a link out of the tree",
+    errno.ELOOP: "a loop of links",
+    errno.EINVAL: "refused by the kernel",
+}
 
 
 class Source(Protocol):
@@ -33,19 +55,81 @@ class Tree(Source, Protocol):
 
 
 class TreeSource:
-    """Files below a root directory: "/" is the live host, anything else a captured tree."""
+    """Files below a root directory: "/" is the live host, anything else a captured tree.
+
+    Of a captured tree nothing outside of it is ever read, nothing but regular files is opened, and
+    no text is longer than `MOST_BYTES`. `counts` says how many reads failed, by reason.
+    """
 
     def __init__(self, root: str | Path = "/") -> None:
+        self._root_fd = -1
         self.root = Path(root)
+        self.is_live = os.path.realpath(self.root) == "/"
         self.reasons: dict[str, str] = {}  # path -> why the last read of it failed
+        self.counts: Counter[str] = Counter()  # reason -> reads that failed for it
 
     def read(self, path: str) -> str | None:
         """The text of `path` below the root; None (and the reason kept) when it can't be read."""
+        data = self.read_bytes(path)
+        return None if data is None else data.decode(errors="surrogateescape")
+
+    def read_bytes(self, path: str, most_bytes: int = MOST_BYTES) -> bytes | None:
+        """The bytes of `path`; what is longer than `most_bytes` ends with its last whole line."""
         try:
-            return (self.root / path.lstrip("/")).read_text(errors="replace")
-        except OSError as error:
-            self.reasons[path] = error.strerror or type(error).__name__
+            file = self.open(path)
+        except (OSError, ValueError) as error:
+            self.failed(path, error)
             return None
+        try:
+            data = _all_of(file, most_bytes)
+        except OSError as error:
+            self.failed(path, error)
+            return None
+        finally:
+            os.close(file)
+        if len(data) > most_bytes:
+            self.keep_reason(path, f"cut at {most_bytes} bytes", "too long")
+            return data[: data.rfind(b"\n", 0, most_bytes) + 1]
+        return data
+
+    def open(self, path: str) -> int:
+        """A descriptor for reading `path`. Raises OSError or ValueError when there is none."""
+        if self.is_live:
+            return os.open(path, _LIVE_FLAGS)
+        from memtwin.observe import beneath
+
+        return beneath.open_file(self._root(), path)
+
+    def open_directory(self, path: str) -> int:
+        """A descriptor of directory `path`. Raises OSError or ValueError when there is none."""
+        if self.is_live:
+            return os.open(path, _LIVE_FLAGS | os.O_DIRECTORY)
+        from memtwin.observe import beneath
+
+        return beneath.open_directory(self._root(), path)
+
+    def _root(self) -> int:
+        if self._root_fd < 0:
+            self._root_fd = os.open(self.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        return self._root_fd
+
+    def failed(self, path: str, error: OSError | ValueError) -> None:
+        """Keep and count why reading `path` failed."""
+        number = error.errno if isinstance(error, OSError) else errno.EINVAL
+        why = str(error)
+        if isinstance(error, OSError):
+            why = error.strerror or type(error).__name__
+        word = "not a file" if why.endswith("not a file") else _WORDS.get(number or 0, why)
+        if number == errno.EXDEV:
+            why = "a link that leads out of the tree"
+        self.keep_reason(path, why, word)
+
+    def keep_reason(self, path: str, why: str, word: str) -> None:
+        """Keep `why` of `path`, counted under `word`; of very many paths, only the latest."""
+        if len(self.reasons) >= _MOST_REASONS:
+            del self.reasons[next(iter(self.reasons))]
+        self.reasons[path] = why
+        self.counts[word] += 1
 
     def why_not(self, path: str) -> str:
         """Why `path` could not be read, in words for a comment."""
@@ -54,15 +138,70 @@ class TreeSource:
     def names(self, directory: str) -> list[str]:
         """What lies directly in `directory` below the root, sorted."""
         try:
-            return sorted(os.listdir(self.root / directory.lstrip("/")))
-        except OSError as error:
-            self.reasons[directory] = error.strerror or type(error).__name__
+            fd = self.open_directory(directory)
+        except (OSError, ValueError) as error:
+            self.failed(directory, error)
             return []
+        try:
+            with os.scandir(fd) as entries:
+                found = [entry.name for entry in itertools.islice(entries, MOST_NAMES + 1)]
+        except OSError as error:
+            self.failed(directory, error)
+            return []
+        finally:
+            os.close(fd)
+        if len(found) > MOST_NAMES:
+            self.keep_reason(directory, f"cut at {MOST_NAMES} names", "too long")
+            found.pop()
+        return sorted(found)
+
+    def link(self, path: str) -> str | None:
+        """Where the link `path` (such as /proc/1/exe) points, as it stands; None without one.
+
+        It is read, never followed.
+        """
+        directory, _, name = path.rpartition("/")
+        try:
+            fd = self.open_directory(directory or "/")
+            try:
+                return os.readlink(name, dir_fd=fd)
+            finally:
+                os.close(fd)
+        except (OSError, ValueError) as error:
+            self.failed(path, error)
+            return None
 
     def glob(self, pattern: str) -> list[str]:
         """Paths that match `pattern` ("/sys/block/*"), sorted."""
-        found = self.root.glob(pattern.lstrip("/"))
-        return sorted("/" + str(path.relative_to(self.root)) for path in found)
+        found = [""]
+        for part in pattern.strip("/").split("/"):
+            found = [
+                f"{path}/{name}"
+                for path in found
+                for name in fnmatch.filter(self.names(path or "/"), part)
+            ]
+        return sorted(found)
+
+    def close(self) -> None:
+        """Let go of the root directory."""
+        if self._root_fd >= 0:
+            os.close(self._root_fd)
+            self._root_fd = -1
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _all_of(file: int, most_bytes: int) -> bytes:
+    """What `file` holds, read until one byte more than `most_bytes` at the most."""
+    data = os.read(file, _CHUNK_BYTES)
+    if not data:
+        return data
+    parts, size_bytes = [data], len(data)
+    while size_bytes <= most_bytes and (data := os.read(file, _CHUNK_BYTES)):
+        parts.append(data)
+        size_bytes += len(data)
+    return b"".join(parts)
 
 
 class TextSource:
@@ -89,3 +228,23 @@ def names_below(directory: str, paths: Iterable[str]) -> list[str]:
     prefix = directory.rstrip("/") + "/"
     below = {path[len(prefix) :].partition("/")[0] for path in paths if path.startswith(prefix)}
     return sorted(below)
+
+
+def printable(text: str) -> str:
+    r"""`text` with control signs and bytes that are no UTF-8 as \xNN: nothing a terminal obeys.
+
+    >>> print(printable("caf\xe9 \udcff\x1b[2J"))
+    café \xff\x1b[2J
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else _escaped(one) for one in text)
+
+
+def _escaped(one: str) -> str:
+    code = ord(one)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that surrogateescape kept
+        code -= 0xDC00
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
