@@ -7,14 +7,12 @@ digest of the sources it was made from; one made from other sources is refused, 
 
 from __future__ import annotations
 
-import hashlib
 import importlib.machinery
 import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
 from enum import Enum
-from importlib.abc import MetaPathFinder
 from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -79,6 +77,8 @@ def inputs_of(source: Path) -> list[Path]:
 
 def source_digest(source: Path) -> str:
     """32 hexadecimal digits over the inputs of `source`'s extension."""
+    import hashlib  # only a build, or a doubt about an extension's age, gets here
+
     digest = hashlib.blake2b(digest_size=_DIGEST_HEX // 2)
     for path in inputs_of(source):
         digest.update(str(path.relative_to(PACKAGE_DIR)).encode() + b"\0")
@@ -114,7 +114,7 @@ def any_built() -> bool:
     return (PACKAGE_DIR / (SHARED_UTILITY + EXTENSION_SUFFIXES[0])).exists()
 
 
-class RoomFinder(MetaPathFinder):
+class RoomFinder:  # importlib.abc has a base for it, which costs a third of `import memtwin`
     """Finds `memtwin.*`: only sources when interpreted, else fresh extensions before sources."""
 
     def __init__(self, mode: Mode) -> None:

@@ -6,6 +6,7 @@ nothing. Does no arithmetic. Exit status: 2 for a user's mistake, 130 after Ctrl
 
 from __future__ import annotations
 
+import copy
 import os
 import signal
 import sys
@@ -226,6 +227,22 @@ def _command(context: typer.Context) -> list[str]:
     return command
 
 
+def _knowing_only(name: str) -> typer.Typer:
+    """`app` with command `name` alone, if there is one: of each, typer would build the options."""
+    named = [one for one in app.registered_commands if _name_of(one) == name]
+    if not named:
+        return app
+    small = copy.copy(app)
+    small.registered_commands, small.registered_groups = named, []
+    return small
+
+
+def _name_of(command: typer.models.CommandInfo) -> str:
+    if command.name is not None or command.callback is None:
+        return command.name or ""
+    return str(command.callback.__name__).replace("_", "-")
+
+
 def _split(words: list[str]) -> tuple[list[str], list[str]]:
     """What is for memtwin, and the user's command after the first "--"."""
     if "--" not in words:
@@ -252,7 +269,8 @@ def outcome(words: list[str]) -> int:
     try:
         if command and own[:1] not in (["record"], ["size"]):
             raise UserError("found a command after --, which only record and size take")
-        status = app(args=own, obj=command, standalone_mode=False, prog_name="memtwin")
+        asked = _knowing_only(own[0] if own else "")
+        status = asked(args=own, obj=command, standalone_mode=False, prog_name="memtwin")
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
     except UserError as fault:
