@@ -38,8 +38,9 @@ ROWS: dict[str, tuple[tuple[str, ...], str]] = {
     "mapped_unlisted": ((), "mapped but on no list: drivers' pages; " + _BATCHES),
     "unflagged": (
         (
-            "free_on_cpus", "free_beyond_zones", "kernel_stacks", "vmalloc", "percpu", "zsmalloc", "zswap", "gpu",
-            "misc_reclaimable", "bounce", "fuse_writeback", "memmap_hotplugged", UNACCOUNTED,
+            "free_on_cpus", "free_beyond_zones", "kernel_stacks", "vmalloc", "percpu",
+            "zsmalloc", "zswap", "gpu", "misc_reclaimable", "bounce", "fuse_writeback",
+            "memmap_hotplugged", UNACCOUNTED,
         ),
         "all that carries no flag, also what booting kept from MemTotal",
     ),

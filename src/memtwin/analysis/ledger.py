@@ -195,7 +195,7 @@ def _kernel(count: _Count) -> list[_Part]:
             "nr_slab_unreclaimable",
         ),
         _Part("page_tables", count.vm("nr_page_table_pages", "page_tables"), "nr_page_table_pages"),
-        # IOMMU tables are within: drivers/iommu/iommu-pages.h, v6.12
+        # IOMMU tables are within: drivers/iommu/iommu-pages.h __iommu_alloc_account(), v6.12
         _Part(
             "sec_page_tables",
             count.vm("nr_sec_page_table_pages", "sec_page_tables"),

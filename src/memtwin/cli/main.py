@@ -17,6 +17,7 @@ from typing import Annotated, NoReturn, cast
 import typer
 
 from memtwin import __version__
+from memtwin.cli import watch_words
 from memtwin.errors import UserError
 
 CTRL_C_STATUS = 130
@@ -218,6 +219,9 @@ def demo(
     from memtwin.cli.demo import demo as show_it_all
 
     show_it_all(out)
+
+
+watch_words.add_to(app)
 
 
 def _command(context: typer.Context) -> list[str]:

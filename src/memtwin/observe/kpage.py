@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 FLAGS_PATH, COUNT_PATH, CGROUP_PATH = "/proc/kpageflags", "/proc/kpagecount", "/proc/kpagecgroup"
 CHUNK_FRAMES = 1 << 17  # 512 MiB of 4 KiB frames: 1 MiB of each file
 
-# include/uapi/linux/kernel-page-flags.h, v6.12
+# include/uapi/linux/kernel-page-flags.h KPF_UPTODATE and on, v6.12
 KPF_UPTODATE = 1 << 3
 KPF_LRU = 1 << 5
 KPF_SLAB = 1 << 7
@@ -36,7 +36,7 @@ KPF_THP = 1 << 22
 KPF_OFFLINE = 1 << 23
 KPF_ZERO_PAGE = 1 << 24
 KPF_PGTABLE = 1 << 26
-# include/linux/kernel-page-flags.h, v6.12: shown, but no promise
+# include/linux/kernel-page-flags.h KPF_RESERVED and on, v6.12: shown, but no promise
 KPF_RESERVED = 1 << 32
 KPF_MLOCKED = 1 << 33
 
