@@ -15,7 +15,7 @@ from memtwin.cli.main import outcome
 _STARTS = Path(__file__).parent.parent / "data" / "starts"
 
 
-@pytest.fixture()
+@pytest.fixture
 def tree(tmp_path: Path) -> Path:
     """A captured tree of a recorded kernel."""
     texts = json.loads((_STARTS / "6.12.json").read_text())["start"]["files"]
