@@ -271,8 +271,8 @@ def outcome(words: list[str]) -> int:
             signal.signal(number, _leave)
     own, command = _split(words or ["--help"])
     try:
-        if command and own[:1] not in (["record"], ["size"]):
-            raise UserError("found a command after --, which only record and size take")
+        if command and own[:1] not in (["record"], ["size"], ["watch"]):
+            raise UserError("found a command after --, which only record, size and watch take")
         asked = _knowing_only(own[0] if own else "")
         status = asked(args=own, obj=command, standalone_mode=False, prog_name="memtwin")
         sys.stdout.flush()

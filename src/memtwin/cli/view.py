@@ -6,6 +6,7 @@ once and returns a `Snapshot`; what it shows, and where the figures come from, i
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import sys
 import time
@@ -121,7 +122,22 @@ def show(look: Look, how: Showing) -> None:
         run_live(look, how.interval_s)
         return
     for number, snapshot in enumerate(_looks(look, how)):
+        if _told:
+            snapshot = snapshot._replace(root=_told[-1][0], taken_s=_told[-1][1])
         print(rendered(snapshot, how.form, first=number == 0), end="", flush=True)
+
+
+_told: list[tuple[str, float]] = []  # what `shown_as` says, innermost last
+
+
+@contextlib.contextmanager
+def shown_as(root: str, taken_s: float) -> Iterator[None]:
+    """Let what is shown meanwhile say that it was taken at `taken_s` from `root`."""
+    _told.append((root, taken_s))
+    try:
+        yield
+    finally:
+        _told.pop()
 
 
 def _looks(look: Look, how: Showing) -> Iterator[Snapshot]:

@@ -5,6 +5,7 @@ Imports typer and cli/view_words; what a command does stands in its own module.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,6 +16,7 @@ from memtwin.cli.view_words import LIVE_HOST, Csv, Interval, Json, Live, Once, R
 def add_to(app: typer.Typer) -> None:
     """Declare the commands."""
     app.command()(ledger)
+    app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(watch)
 
 
 def ledger(
@@ -40,3 +42,71 @@ def ledger(
     )
     look = ledger_view.census_look(root) if census else ledger_view.ledger_look(root)
     view.show(look, how)
+
+
+def watch(
+    context: typer.Context,
+    store: Annotated[
+        Path | None, typer.Argument(metavar="[STORE]", help="A store to look back into.")
+    ] = None,
+    view: Annotated[
+        list[str] | None, typer.Argument(metavar="[VIEW]...", help="A view and its words.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="DIR", help="Sample into this store.")
+    ] = None,
+    interval: Annotated[
+        str | None, typer.Option(metavar="S", help="From sample to sample (1s), or shown to shown.")
+    ] = None,
+    for_: Annotated[
+        str | None, typer.Option("--for", metavar="SPAN", help="Sample so long, as 10m.")
+    ] = None,
+    at: Annotated[str | None, typer.Option(metavar="TIME", help="Look at this moment.")] = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", metavar="TIME", help="Look from this moment on.")
+    ] = None,
+    to: Annotated[str | None, typer.Option(metavar="TIME", help="Look up to this moment.")] = None,
+    rows: Annotated[int, typer.Option(help="Rows of the timeline.")] = 20,
+    root: Root = LIVE_HOST,
+    rotate: Annotated[str, typer.Option(metavar="SPAN", help="Seal the store so often.")] = "5m",
+    cap: Annotated[
+        str, typer.Option(metavar="SIZE", help="The oldest samples go when the store is larger.")
+    ] = "1G",
+    budget: Annotated[
+        float, typer.Option(metavar="PERCENT", help="Of a CPU, to read smaps_rollup and maps.")
+    ] = 0.5,
+    export: Annotated[
+        str | None, typer.Option(metavar="FORMAT", help="Serve metrics over HTTP: prometheus.")
+    ] = None,
+    listen: Annotated[
+        str, typer.Option(metavar="ADDR", help="ADDRESS:PORT to serve on.")
+    ] = "127.0.0.1:9843",
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> int:
+    """Sample this machine into a store, and look back into it.
+
+    memtwin watch -o DIR --for 10m; memtwin watch DIR --at 12:03 free -m; memtwin watch DIR
+
+    TIME is HH:MM, HH:MM:SS, -5m before the end, @SECONDS, or an ISO date and time.
+    """
+    from memtwin.cli import watch_run
+
+    words = watch_run.Words(
+        store=store,
+        view=[*(view or []), *context.args, *context.obj],
+        out=out,
+        interval=interval,
+        for_=for_,
+        at=at,
+        begin=from_,
+        end=to,
+        rows=rows,
+        root=root,
+        rotate=rotate,
+        cap=cap,
+        budget=budget,
+        export=export,
+        listen=listen,
+    )
+    return watch_run.run(words, as_json=as_json, as_csv=as_csv)

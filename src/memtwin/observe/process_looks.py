@@ -1,6 +1,6 @@
 """Owns looking at all processes cheaply: statm of each, costly files only where something moved.
 
-Imports nothing of the house. Knows nothing of stores. A process's statm stays open, so that a look
+Imports observe/source. Knows nothing of stores. A process's statm stays open, so that a look
 is one pread(); the kernel binds it to the process, so a reused pid can't be taken for the old one.
 
 smaps_rollup walks the page tables of a process under its mmap lock, and stalls its page faults for
@@ -13,7 +13,8 @@ from __future__ import annotations
 import os
 import resource
 import time
-from pathlib import Path
+
+from memtwin.observe.source import TreeSource
 
 PAGE_WALK_NS = 60.0  # measured: a first guess of smaps_rollup's cost for each resident page
 FILE_NS = 40_000.0  # and of opening, reading and closing a file of a process
@@ -39,20 +40,26 @@ class _Known:
         self.areas_vss = -1
         self.refused = False  # smaps_rollup is not ours to read
 
+    def close(self) -> None:
+        """Close what is open."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
 
 class ProcessLooks:
-    """Looks at the processes below a root; `share` is of one CPU, for the costly files."""
+    """Looks at the processes of a source; `share` is of one CPU, for the costly files."""
 
-    def __init__(self, root: Path, share: float, page_bytes: int) -> None:
-        self.proc = str(root / "proc")
-        self.share, self.page_bytes = share, page_bytes
+    def __init__(self, source: TreeSource, share: float) -> None:
+        self.source, self.share = source, share
+        self._read = _read if source.is_live else source.read_bytes
         self.known: dict[str, _Known] = {}
         self.kernel_threads: set[str] = set()
         self.unreadable = 0
         self._walk_ns = PAGE_WALK_NS
         self._credit_ns = 0.0
         self._looked_ns = time.monotonic_ns()
-        self._kept_fds = self._fd_room()
+        self._kept_fds = self._fd_room() if source.is_live else 0
 
     @staticmethod
     def _fd_room() -> int:
@@ -70,7 +77,8 @@ class ProcessLooks:
 
         With `thorough`, status and the extent of the maps are read too where they moved.
         """
-        present = {name for name in os.listdir(self.proc) if name.isdigit()}
+        names = os.listdir("/proc") if self.source.is_live else self.source.names("/proc")
+        present = {name for name in names if name.isdigit()}
         for pid in [pid for pid in self.known if pid not in present]:
             self._forget(pid, gone)
         self.kernel_threads &= present
@@ -105,35 +113,35 @@ class ProcessLooks:
 
     def _meet(self, pid: str, texts: dict[str, bytes]) -> _Known | None:
         """A process seen for the first time: who it is, and its statm left open."""
-        base = f"{self.proc}/{pid}/"
-        try:
-            fd = os.open(base + "statm", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
+        known = _Known(self._opened(pid))
+        statm = self._statm(pid, known)
+        if statm is None:
             self.unreadable += 1
-            return None
-        try:
-            statm = os.pread(fd, _SMALL_READ, 0)
-        except OSError:
-            os.close(fd)
+            known.close()
             return None
         for name in _FIRST_FILES:
-            text = _read(base + name)
+            text = self._read(f"/proc/{pid}/{name}")
             if text is not None:
                 texts[f"/proc/{pid}/{name}"] = text
         if statm.startswith(b"0 "):  # a kernel thread, or a zombie: nothing to follow
-            os.close(fd)
+            known.close()
             texts[f"/proc/{pid}/statm"] = statm
             self.kernel_threads.add(pid)
             return None
-        if len(self.known) >= self._kept_fds:
-            os.close(fd)
-            fd = -1
-        known = self.known[pid] = _Known(fd)
+        self.known[pid] = known
         return known
+
+    def _opened(self, pid: str) -> int:
+        if len(self.known) >= self._kept_fds:
+            return -1
+        try:
+            return os.open(f"/proc/{pid}/statm", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return -1
 
     def _statm(self, pid: str, known: _Known) -> bytes | None:
         if known.fd < 0:
-            return _read(f"{self.proc}/{pid}/statm")
+            return self._read(f"/proc/{pid}/statm")
         try:
             return os.pread(known.fd, _SMALL_READ, 0) or None
         except OSError:
@@ -147,8 +155,8 @@ class ProcessLooks:
 
     def _forget(self, pid: str, gone: list[str]) -> None:
         known = self.known.pop(pid, None)
-        if known is not None and known.fd >= 0:
-            os.close(known.fd)
+        if known is not None:
+            known.close()
         gone += [f"/proc/{pid}/{name}" for name in ("statm", "smaps_rollup", *_FIRST_FILES)]
         gone.append(f"/memtwin/processes/{pid}/areas")
 
@@ -166,7 +174,7 @@ class ProcessLooks:
             if expected > self._credit_ns:
                 continue  # a smaller one may still fit
             began = time.thread_time_ns()
-            text = _read(f"{self.proc}/{pid}/smaps_rollup")
+            text = self._read(f"/proc/{pid}/smaps_rollup")
             spent = time.thread_time_ns() - began
             self._credit_ns -= spent
             if known.rss > 4096:  # small ones tell the file's cost, not the walk's
@@ -185,12 +193,12 @@ class ProcessLooks:
             began = time.thread_time_ns()
             if known.status_rss != known.rss:
                 known.status_rss = known.rss
-                text = _read(f"{self.proc}/{pid}/status")
+                text = self._read(f"/proc/{pid}/status")
                 if text is not None:
                     texts[f"/proc/{pid}/status"] = text
             if known.areas_vss != known.vss and not known.refused:
                 known.areas_vss = known.vss
-                maps = _read(f"{self.proc}/{pid}/maps")
+                maps = self._read(f"/proc/{pid}/maps")
                 if maps:
                     texts[f"/memtwin/processes/{pid}/areas"] = areas_text(maps)
             self._credit_ns -= time.thread_time_ns() - began
@@ -220,6 +228,7 @@ def areas_text(maps: bytes) -> bytes:
 
 
 def _read(path: str) -> bytes | None:
+    """The whole text of a file of the live host: less to do than for any source."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

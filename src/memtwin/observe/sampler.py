@@ -1,7 +1,8 @@
 """Owns what is sampled and how often: the texts of a root, as differences from look to look.
 
-Imports the journal's Sample and process_looks. Parses nothing: a look costs little more than the
-kernel's own work. Small files are read at each look, large and slow ones every few seconds.
+Imports the journal's Sample, process_looks, kernel_log and source. Parses nothing: a look costs
+little more than the kernel's own work. Small files are read at each look, large and slow ones every
+few seconds.
 """
 
 from __future__ import annotations
@@ -11,17 +12,19 @@ import time
 from pathlib import Path
 
 from memtwin.observe.journal import Sample
+from memtwin.observe.kernel_log import kernel_log
 from memtwin.observe.process_looks import ProcessLooks
+from memtwin.observe.source import TreeSource
 
 # at each look, as long as they are small
 EACH_LOOK = (
     "/proc/meminfo", "/proc/vmstat", "/proc/zoneinfo", "/proc/buddyinfo", "/proc/swaps",
     "/proc/loadavg", "/proc/pressure/memory", "/proc/pressure/io", "/proc/pressure/cpu",
 )  # fmt: skip
-SLOW = ("/proc/slabinfo", "/proc/stat", "/proc/diskstats", "/proc/pagetypeinfo")
+SLOW = ("/proc/slabinfo", "/proc/stat", "/proc/diskstats")
 RARE = (
-    "/proc/vmallocinfo", "/proc/version", "/proc/cmdline", "/proc/iomem", "/proc/mounts",
-    "/proc/sys/kernel/osrelease", "/sys/kernel/mm/lru_gen/enabled",
+    "/proc/vmallocinfo", "/proc/pagetypeinfo", "/proc/version", "/proc/cmdline", "/proc/iomem",
+    "/proc/mounts", "/proc/sys/kernel/osrelease", "/sys/kernel/mm/lru_gen/enabled",
     "/sys/kernel/mm/transparent_hugepage/enabled", "/sys/module/zswap/parameters/zpool",
 )  # fmt: skip
 SLOW_S, RARE_S = 5.0, 60.0
@@ -29,17 +32,29 @@ SMALL_BYTES = 16 << 10
 CGROUP_ROOTS = ("/sys/fs/cgroup", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/unified")
 CGROUP_FILES = ("memory.current", "memory.usage_in_bytes", "memory.stat", "memory.max")
 MAX_CGROUPS, MAX_DEPTH = 256, 6
+# what files of a group begin with; groups of their own name have dots too ("user.slice")
+_CONTROLLERS = (
+    "memory", "cgroup", "cpu", "cpuset", "cpuacct", "io", "blkio", "pids", "hugetlb", "rdma",
+    "misc", "devices", "freezer", "tasks", "notify_on_release", "release_agent",
+)  # fmt: skip
 DEFAULT_SHARE = 0.005  # of one CPU, for the costly files of processes
 _READ = 1 << 16
+
+
+BOOT_LOG = "/dmesg"  # of it, what booting said of per-CPU memory: the ledger asks for that
+
+
+def _boot_lines() -> bytes:
+    lines = (kernel_log() or "").splitlines()
+    return "".join(f"{line}\n" for line in lines if "percpu:" in line).encode()
 
 
 class Sampler:
     """Looks at a root again and again."""
 
-    def __init__(self, root: Path, page_bytes: int, share: float = DEFAULT_SHARE) -> None:
-        self.root = root
-        self.processes = ProcessLooks(root, share, page_bytes)
-        self._live = root == Path("/")
+    def __init__(self, root: Path, share: float = DEFAULT_SHARE) -> None:
+        self.source = TreeSource(root)
+        self.processes = ProcessLooks(self.source, share)
         self._last: dict[str, bytes] = {}
         self._fds: dict[str, int] = {}
         self._due_s = {"slow": 0.0, "rare": 0.0}
@@ -67,6 +82,8 @@ class Sampler:
         paths += self._rare if rare else []
         for path in paths:
             self._take(path, texts, gone)
+        if whole and self.source.is_live:
+            texts[BOOT_LOG] = _boot_lines()
         self.processes.look(texts, gone, thorough=slow)
         sample = Sample(taken_ns, time.monotonic_ns(), self._cpu_ns, texts, gone)
         self._cpu_ns = time.thread_time_ns() - began
@@ -88,20 +105,14 @@ class Sampler:
     def _find(self) -> None:
         """Which files there are beyond the fixed ones: zram devices, sysctls, memory cgroups."""
         self._slow = [*SLOW]
-        for name in self._names("/sys/block"):
+        for name in self.source.names("/sys/block"):
             if name.startswith("zram"):
                 self._slow += [f"/sys/block/{name}/mm_stat", f"/sys/block/{name}/io_stat"]
-        sysctls = [f"/proc/sys/vm/{name}" for name in self._names("/proc/sys/vm")]
+        sysctls = [f"/proc/sys/vm/{name}" for name in self.source.names("/proc/sys/vm")]
         unwanted = ("drop_caches", "compact_memory", "stat_refresh")  # acting or write-only
         self._rare = [*RARE, *(path for path in sysctls if not path.endswith(unwanted))]
         for group in self._cgroups():
             self._slow += [f"{group}/{name}" for name in CGROUP_FILES]
-
-    def _names(self, directory: str) -> list[str]:
-        try:
-            return sorted(os.listdir(self.root / directory.lstrip("/")))
-        except OSError:
-            return []
 
     def _cgroups(self) -> list[str]:
         found: list[str] = []
@@ -113,18 +124,18 @@ class Sampler:
                 group, depth = waiting.pop(0)
                 found.append(group)
                 if depth < MAX_DEPTH:
-                    folder = str(self.root / group.lstrip("/"))
-                    try:
-                        below = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
-                    except OSError:
-                        continue
-                    waiting += [(f"{group}/{name}", depth + 1) for name in below]
+                    waiting += [(below, depth + 1) for below in self._groups_in(group)]
             return found
         return found
 
+    def _groups_in(self, group: str) -> list[str]:
+        names = self.source.names(group)
+        below = [f"{group}/{name}" for name in names if name.split(".")[0] not in _CONTROLLERS]
+        return [path for path in below if self.source.names(path)]
+
     def _has_memory(self, top: str) -> bool:
-        folder = self.root / top.lstrip("/")
-        return any((folder / name).exists() for name in ("memory.stat", "memory.usage_in_bytes"))
+        names = ("memory.stat", "memory.usage_in_bytes")
+        return any(self.source.read_bytes(f"{top}/{name}") is not None for name in names)
 
     def _take(self, path: str, texts: dict[str, bytes], gone: list[str]) -> None:
         text = self._text(path)
@@ -137,21 +148,18 @@ class Sampler:
 
     def _text(self, path: str) -> bytes | None:
         """The text of `path` now; on the live host its file stays open from look to look."""
+        if not self.source.is_live:
+            return self.source.read_bytes(path)
         fd = self._fds.get(path, -1)
         try:
             if fd < 0:
-                fd = os.open(self.root / path.lstrip("/"), os.O_RDONLY | os.O_CLOEXEC)
-                if self._live:
-                    self._fds[path] = fd
+                fd = self._fds[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             pieces, at = [], 0
             while piece := os.pread(fd, _READ, at):
                 pieces.append(piece)
                 at += len(piece)
             return b"".join(pieces)
         except OSError:
-            if self._live and fd >= 0:
+            if fd >= 0:
                 os.close(self._fds.pop(path))
             return None
-        finally:
-            if fd >= 0 and not self._live:
-                os.close(fd)

@@ -125,14 +125,24 @@ class StoreReader:
 
     def each(self, paths: set[str], span_ns: tuple[int, int] = ALL_TIME) -> Iterator[StoredMoment]:
         """Every sample in turn, with the texts of `paths` as they were by then."""
-        table = self.table("texts", (0, span_ns[1]))
+        for part in self.parts:
+            if part.last_ns >= span_ns[0] and part.first_ns <= span_ns[1]:
+                yield from self._each_of(part, paths, span_ns)
+
+    def _each_of(
+        self, part: Part, paths: set[str], span_ns: tuple[int, int]
+    ) -> Iterator[StoredMoment]:
+        """The moments of one part, which begins with every text there was."""
+        table, samples = self._part_table(part, "texts"), self._part_table(part, "samples")
+        if table is None or samples is None:
+            return
         wanted = pc.is_in(table["path"], pa.array(sorted(paths), pa.string()))
         rows = table.filter(wanted).sort_by("taken_ns")
         columns = (rows["taken_ns"].to_pylist(), rows["path"].to_pylist(), rows["text"].to_pylist())
         changes = list(zip(*columns, strict=True))
         texts: dict[str, bytes] = {}
         done = 0
-        for moment in self.moments_ns(span_ns):
+        for moment in samples["taken_ns"].to_pylist():
             while done < len(changes) and changes[done][0] <= moment:
                 _, path, text = changes[done]
                 if text is None:
@@ -140,7 +150,8 @@ class StoreReader:
                 else:
                     texts[path] = text
                 done += 1
-            yield StoredMoment(moment, dict(texts))
+            if span_ns[0] <= moment <= span_ns[1]:
+                yield StoredMoment(moment, dict(texts))
 
 
 class StoredMoment:

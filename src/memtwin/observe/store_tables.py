@@ -104,10 +104,10 @@ class _Rows:
     def add(self, sample: Sample) -> None:
         at = sample.taken_ns
         self._row("samples", at, sample.monotonic_ns, sample.cpu_ns)
+        for path in sample.gone:  # first: a pid that ended may be there again
+            self._row("texts", at, path, None)
         for path, text in sample.texts.items():
             self._row("texts", at, path, text)
-        for path in sample.gone:
-            self._row("texts", at, path, None)
         shown = {path: text.decode(errors="replace") for path, text in sample.texts.items()}
         figures = {"taken_ns": at} | _system_figures(shown)
         if len(figures) > 1:
@@ -129,6 +129,9 @@ class _Rows:
             )
 
     def _add_processes(self, at: int, texts: dict[str, str], gone: list[str]) -> None:
+        for path in gone:
+            if path.endswith("/statm"):
+                self.processes.pop(path.split("/")[2], None)
         changed: dict[str, None] = {}
         for path, text in texts.items():
             parts = path.split("/")
@@ -136,14 +139,12 @@ class _Rows:
                 process = self.processes.setdefault(parts[-2], _Process())
                 if process.take(parts[-1], text, at, self.page_bytes):
                     changed[parts[-2]] = None
-        for path in gone:
-            if path.endswith("/statm"):
-                self.processes.pop(path.split("/")[2], None)
         for pid in changed:
-            if pid in self.processes:
-                self._row("processes", at, int(pid), *self.processes[pid].values())
+            self._row("processes", at, int(pid), *self.processes[pid].values())
 
     def _add_cgroups(self, at: int, texts: dict[str, str], gone: list[str]) -> None:
+        for path in gone:
+            self.cgroups.pop(path.rpartition("/")[0], None)
         changed: dict[str, None] = {}
         for path, text in texts.items():
             folder, _, name = path.rpartition("/")
@@ -151,10 +152,8 @@ class _Rows:
                 group = self.cgroups.setdefault(folder, {})
                 group.update(_cgroup_figures(name, text))
                 changed[folder] = None
-        for path in gone:
-            self.cgroups.pop(path.rpartition("/")[0], None)
         for folder in changed:
-            group = self.cgroups.get(folder, {})
+            group = self.cgroups[folder]
             names = ("current", "anon", "file", "kernel", "max")
             self._row("cgroups", at, folder, *(group.get(name) for name in names))
 
