@@ -269,4 +269,5 @@ def _told_as_user_error(directory: Path) -> Iterator[None]:
         yield
     except OSError as fault:
         full = " (what was written before stays readable)" if fault.errno in _FULL else ""
-        raise UserError(f"{directory}: {fault.strerror}{full}") from None
+        why = os.strerror(fault.errno) if fault.errno else str(fault)
+        raise UserError(f"{directory}: {why}{full}") from None
