@@ -1,9 +1,13 @@
-"""Owns the two exceptions of the house. Imports nothing. Knows nothing of what raises them.
+"""Owns the two exceptions of the house, and what stands where a figure is absent.
+
+Imports nothing. Knows nothing of what raises them.
 
 A simulated failure (ENOMEM, SIGSEGV, an OOM kill) is a value, never an exception.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 
 class UserError(Exception):
@@ -14,6 +18,13 @@ class UserError(Exception):
 
 class InternalError(AssertionError):
     """Our own bug: names the function and the fact that did not hold."""
+
+
+class Absent(NamedTuple):
+    """A figure that could not be read, and why."""
+
+    what: str
+    why: str
 
 
 def require(holds: object, where: str, fact: str) -> None:

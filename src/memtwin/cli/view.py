@@ -13,12 +13,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from memtwin.errors import UserError
+from memtwin.errors import Absent, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import msgspec
+
+__all__ = ["Absent", "Form", "Pace", "Showing", "Snapshot", "rendered", "show", "showing"]
 
 DEFAULT_INTERVAL_S = 2.0
 MIN_INTERVAL_S, MAX_INTERVAL_S = 0.1, 86_400.0
@@ -47,13 +49,6 @@ class Showing(NamedTuple):
     pace: Pace = Pace.ONCE
     interval_s: float = DEFAULT_INTERVAL_S
     looks: int | None = None
-
-
-class Absent(NamedTuple):
-    """A figure that could not be read, and why."""
-
-    what: str
-    why: str
 
 
 class Snapshot(NamedTuple):

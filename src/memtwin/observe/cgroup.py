@@ -14,6 +14,7 @@ from memtwin.observe.scan import no_match, parse_figure, parse_flat, whole
 
 # include/linux/page_counter.h PAGE_COUNTER_MAX, v6.12: LONG_MAX / PAGE_SIZE pages on 64 bits
 V1_UNLIMITED_BYTES = ((1 << 63) - 1) // 4096 * 4096
+V1_UNLIMITED_BYTES_32 = ((1 << 31) - 1) * 4096  # on 32 bits: LONG_MAX pages
 
 
 class CgroupMemory(msgspec.Struct, kw_only=True):
@@ -33,6 +34,23 @@ class CgroupMemory(msgspec.Struct, kw_only=True):
     kmem_current_bytes: int | None = None
     swappiness: int | None = None
     failcnt: int | None = None
+    swap_peak_bytes: int | None = None
+    swap_high_bytes: int | None = None
+    zswap_current_bytes: int | None = None
+    zswap_max_bytes: int | None = None
+    zswap_writeback: int | None = None
+    oom_group: int | None = None
+    memsw_peak_bytes: int | None = None
+    memsw_failcnt: int | None = None
+    kmem_peak_bytes: int | None = None
+    kmem_max_bytes: int | None = None
+    kmem_failcnt: int | None = None
+    kmem_tcp_current_bytes: int | None = None
+    kmem_tcp_peak_bytes: int | None = None
+    kmem_tcp_max_bytes: int | None = None
+    kmem_tcp_failcnt: int | None = None
+    use_hierarchy: int | None = None
+    move_charge_at_immigrate: int | None = None
     stat: dict[str, int] = {}
     events: dict[str, int] = {}
     swap_events: dict[str, int] = {}
@@ -48,6 +66,12 @@ _V2_FILES = {
     "memory.min": "min_bytes",
     "memory.swap.current": "swap_current_bytes",
     "memory.swap.max": "swap_max_bytes",
+    "memory.swap.peak": "swap_peak_bytes",
+    "memory.swap.high": "swap_high_bytes",
+    "memory.zswap.current": "zswap_current_bytes",
+    "memory.zswap.max": "zswap_max_bytes",
+    "memory.zswap.writeback": "zswap_writeback",
+    "memory.oom.group": "oom_group",
 }
 _V1_FILES = {
     "memory.usage_in_bytes": "current_bytes",
@@ -59,7 +83,19 @@ _V1_FILES = {
     "memory.kmem.usage_in_bytes": "kmem_current_bytes",
     "memory.swappiness": "swappiness",
     "memory.failcnt": "failcnt",
+    "memory.memsw.max_usage_in_bytes": "memsw_peak_bytes",
+    "memory.memsw.failcnt": "memsw_failcnt",
+    "memory.kmem.max_usage_in_bytes": "kmem_peak_bytes",
+    "memory.kmem.limit_in_bytes": "kmem_max_bytes",
+    "memory.kmem.failcnt": "kmem_failcnt",
+    "memory.kmem.tcp.usage_in_bytes": "kmem_tcp_current_bytes",
+    "memory.kmem.tcp.max_usage_in_bytes": "kmem_tcp_peak_bytes",
+    "memory.kmem.tcp.limit_in_bytes": "kmem_tcp_max_bytes",
+    "memory.kmem.tcp.failcnt": "kmem_tcp_failcnt",
+    "memory.use_hierarchy": "use_hierarchy",
+    "memory.move_charge_at_immigrate": "move_charge_at_immigrate",
 }
+FIELD_FILES = {1: _V1_FILES, 2: _V2_FILES}  # version -> file -> field
 
 
 def parse_cgroup(files: Mapping[str, str]) -> CgroupMemory:
@@ -82,6 +118,8 @@ def parse_limit(text: str, name: str) -> int | None:
     if text.strip() == "max":
         return None
     figure = parse_figure(text, name)
+    if figure == V1_UNLIMITED_BYTES_32 and name.endswith("limit_in_bytes"):
+        return None
     return None if figure >= V1_UNLIMITED_BYTES else figure
 
 

@@ -16,8 +16,8 @@ BUDDYINFO_PATH = "/proc/buddyinfo"
 PAGETYPEINFO_PATH = "/proc/pagetypeinfo"
 UNUSABLE_PATH = "/sys/kernel/debug/extfrag/unusable_index"
 EXTFRAG_PATH = "/sys/kernel/debug/extfrag/extfrag_index"
-_ZONE = re.compile(r"Node +(\d+), zone +(\S+) *(.*)")
-_TYPE = re.compile(r"Node +(\d+), zone +(\S+), type +(\S+) +(.*)")
+_ZONE = re.compile(r"Node +(\d{1,9}), zone +(\S+) *(.*)")
+_TYPE = re.compile(r"Node +(\d{1,9}), zone +(\S+), type +(\S+) +(.*)")
 
 
 class ZoneBlocks(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ import msgspec
 from memtwin.observe.scan import no_match
 
 PATH = "/proc/iomem"
-_LINE = re.compile(r"( *)([0-9a-f]+)-([0-9a-f]+) : (.*)")
+_LINE = re.compile(r"( *)([0-9a-f]{1,16})-([0-9a-f]{1,16}) : (.*)")
 
 
 class Resource(msgspec.Struct, frozen=True):

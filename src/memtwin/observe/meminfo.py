@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import msgspec
 
-from memtwin.observe.scan import keyed_lines, no_match
+from memtwin.observe.scan import keyed_lines, whole_of_unit
 
 PATH = "/proc/meminfo"
 
@@ -165,10 +165,7 @@ def parse_meminfo(text: str) -> MemInfo:
     """
     figures: dict[str, int] = {}
     for key, value, line in keyed_lines(text):
-        number = value.removesuffix(" kB").strip()
-        if not number.lstrip("-").isdigit():
-            raise no_match(PATH, line, "'Name: NUMBER kB'")
-        figures[key] = int(number)
+        figures[key] = whole_of_unit(value, " kB", PATH, line)
     return meminfo_of(figures)
 
 

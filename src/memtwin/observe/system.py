@@ -1,4 +1,4 @@
-"""Owns /proc/stat, /proc/diskstats, /proc/loadavg and pressure/*: records, readers and writers.
+"""Owns /proc/stat, diskstats, loadavg, uptime and pressure/*: records, readers and writers.
 
 Imports observe/scan. Knows nothing of scheduling.
 """
@@ -14,8 +14,12 @@ from memtwin.observe.scan import no_match, whole
 STAT_PATH = "/proc/stat"
 DISKSTATS_PATH = "/proc/diskstats"
 LOADAVG_PATH = "/proc/loadavg"
+UPTIME_PATH = "/proc/uptime"
 PRESSURE_PATHS = ("/proc/pressure/memory", "/proc/pressure/io", "/proc/pressure/cpu")
-_PRESSURE = re.compile(r"(some|full) avg10=(\S+) avg60=(\S+) avg300=(\S+) total=(\d+)")
+_PERCENT = r"(\d{1,4}(?:\.\d{1,6})?)"
+_PRESSURE = re.compile(
+    rf"(\w+) avg10={_PERCENT} avg60={_PERCENT} avg300={_PERCENT} total=(\d{{1,19}})(?: .*)?"
+)
 SECTOR_BYTES = 512
 
 
@@ -67,9 +71,12 @@ class PressureRow(msgspec.Struct):
 
 
 class Pressure(msgspec.Struct):
-    """One reading of a pressure file: some tasks stalled, all tasks stalled."""
+    """One reading of a pressure file: some tasks stalled, all tasks stalled.
 
-    some: PressureRow
+    /proc/pressure/irq has only the second line, /proc/pressure/cpu before 5.13 only the first.
+    """
+
+    some: PressureRow | None = None
     full: PressureRow | None = None
 
 
@@ -82,6 +89,13 @@ class LoadAvg(msgspec.Struct):
     running: int
     threads: int
     last_pid: int
+
+
+class Uptime(msgspec.Struct, frozen=True):
+    """One reading of /proc/uptime; `idle_s` is summed over the CPUs."""
+
+    up_s: float
+    idle_s: float
 
 
 def parse_stat(text: str) -> StatText:
@@ -133,9 +147,9 @@ def parse_pressure(text: str) -> Pressure:
             raise no_match("pressure", line, "'some avg10=N avg60=N avg300=N total=N'")
         avg10, avg60, avg300 = (float(match[n]) for n in (2, 3, 4))
         rows[match[1]] = PressureRow(avg10, avg60, avg300, int(match[5]))
-    if "some" not in rows:
-        raise no_match("pressure", text, "a line 'some ...'")
-    return Pressure(rows["some"], rows.get("full"))
+    if "some" not in rows and "full" not in rows:
+        raise no_match("pressure", text, "a line 'some ...' or 'full ...'")
+    return Pressure(rows.get("some"), rows.get("full"))
 
 
 def render_pressure(pressure: Pressure) -> str:
@@ -153,7 +167,10 @@ def parse_loadavg(text: str) -> LoadAvg:
     words = text.replace("/", " ").split()
     if len(words) != 6:
         raise no_match(LOADAVG_PATH, text, "'L1 L5 L15 RUNNING/THREADS PID'")
-    load1, load5, load15 = map(float, words[:3])
+    try:
+        load1, load5, load15 = map(float, words[:3])
+    except ValueError:
+        raise no_match(LOADAVG_PATH, text, "numbers as '0.52'") from None
     running, threads, last_pid = (whole(word, LOADAVG_PATH, text) for word in words[3:])
     return LoadAvg(load1, load5, load15, running, threads, last_pid)
 
@@ -162,3 +179,21 @@ def render_loadavg(load: LoadAvg) -> str:
     """The text of `load` (fs/proc/loadavg.c loadavg_proc_show(), v6.12)."""
     averages = f"{load.load1:.2f} {load.load5:.2f} {load.load15:.2f}"
     return f"{averages} {load.running}/{load.threads} {load.last_pid}\n"
+
+
+def parse_uptime(text: str) -> Uptime:
+    """The record of a /proc/uptime text.
+
+    >>> parse_uptime("10.74 0.31\\n").up_s
+    10.74
+    """
+    words = text.split()
+    try:
+        return Uptime(float(words[0]), float(words[1]))
+    except (ValueError, IndexError):
+        raise no_match(UPTIME_PATH, text.rstrip("\n"), "'SECONDS SECONDS'") from None
+
+
+def render_uptime(uptime: Uptime) -> str:
+    """The text of `uptime` (fs/proc/uptime.c uptime_proc_show(), v6.12)."""
+    return f"{uptime.up_s:.2f} {uptime.idle_s:.2f}\n"

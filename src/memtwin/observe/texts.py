@@ -14,11 +14,18 @@ from memtwin.observe import (
     cgroup,
     fragments,
     iomem,
+    kernel_mm,
+    lru_gen,
     meminfo,
+    mounts,
+    node,
     process_files,
     slabinfo,
     swaps,
     system,
+    vm_sysctl,
+    vmallocinfo,
+    zram,
 )
 from memtwin.observe import vmstat as vmstat_text
 from memtwin.observe import zoneinfo as zoneinfo_text
@@ -50,6 +57,8 @@ def _limit(name: str, render: Callable[[int | None], str]) -> Shape:
 
 
 _PRESSURE = Shape(system.parse_pressure, system.render_pressure)
+_CHOICE = Shape(kernel_mm.parse_choice, kernel_mm.render_choice)
+_SETTING = Shape(vm_sysctl.parse_setting, vm_sysctl.render_setting)
 _PATHS = {
     meminfo.PATH: Shape(meminfo.parse_meminfo, meminfo.render_meminfo),
     vmstat_text.PATH: Shape(vmstat_text.parse_vmstat, vmstat_text.render_vmstat),
@@ -64,6 +73,10 @@ _PATHS = {
     system.STAT_PATH: Shape(system.parse_stat, system.render_stat),
     system.DISKSTATS_PATH: Shape(system.parse_diskstats, system.render_diskstats),
     system.LOADAVG_PATH: Shape(system.parse_loadavg, system.render_loadavg),
+    system.UPTIME_PATH: Shape(system.parse_uptime, system.render_uptime),
+    vmallocinfo.PATH: Shape(vmallocinfo.parse_vmallocinfo, vmallocinfo.render_vmallocinfo),
+    mounts.PATH: Shape(mounts.parse_mounts, mounts.render_mounts),
+    lru_gen.PATH: Shape(lru_gen.parse_lru_gen, lru_gen.render_lru_gen),
     **dict.fromkeys(system.PRESSURE_PATHS, _PRESSURE),
 }
 # last part of the path -> shape, for files of a process, a device or a cgroup
@@ -77,6 +90,10 @@ _NAMES = {
     "oom_score_adj": _figure("oom_score_adj"),
     "mm_stat": Shape(swaps.parse_mm_stat, swaps.render_mm_stat),
     "io_stat": Shape(swaps.parse_io_stat, swaps.render_io_stat),
+    "bd_stat": Shape(zram.parse_bd_stat, zram.render_bd_stat),
+    "comp_algorithm": _CHOICE,
+    "disksize": _figure("disksize"),
+    "numastat": _flat("numastat"),
     "memory.pressure": _PRESSURE,
     "memory.numa_stat": Shape(cgroup.parse_numa_stat, cgroup.render_numa_stat),
     **{
@@ -101,6 +118,14 @@ _NAMES = {
         )
     },
 }
+_NODE_FILE = re.compile(rf"{node.ROOT}/node\d+/(meminfo|vmstat)")
+_NODE_SHAPES = {
+    "meminfo": Shape(node.parse_node_meminfo, node.render_node_meminfo),
+    "vmstat": _flat("vmstat"),
+}
+_THP_CHOICE = re.compile(
+    rf"{kernel_mm.ROOT}/transparent_hugepage/(\S+/)?(enabled|defrag|shmem_enabled)"
+)
 _V1_LIMIT = re.compile(r"memory\.\S*limit_in_bytes")
 _PLAIN_FIGURE = re.compile(r"memory\.(\S*(current|peak|usage_in_bytes|failcnt|swappiness))")
 
@@ -110,6 +135,13 @@ def shape_of(path: str) -> Shape | None:
     name = path.rpartition("/")[2]
     if path in _PATHS:
         return _PATHS[path]
+    if path.startswith(f"{vm_sysctl.ROOT}/"):
+        return _SETTING
+    if _THP_CHOICE.fullmatch(path):
+        return _CHOICE
+    node_file = _NODE_FILE.fullmatch(path)
+    if node_file:
+        return _NODE_SHAPES[node_file[1]]
     if name in _NAMES:
         return _NAMES[name]
     if _V1_LIMIT.fullmatch(name):

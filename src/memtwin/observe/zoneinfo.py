@@ -15,7 +15,7 @@ from memtwin.errors import UserError
 from memtwin.observe.scan import no_match, whole
 
 PATH = "/proc/zoneinfo"
-_HEAD = re.compile(r"Node (\d+), zone +(\S+)")
+_HEAD = re.compile(r"Node (\d{1,9}), zone +(\S+)")
 _PAGES = re.compile(r"  pages free +(\d+)|        (\w+) +(\d+)")
 _TAIL = re.compile(r"  ([a-z_]+): +(\d+)")
 
@@ -98,9 +98,9 @@ def _read_line(zone: ZoneText, line: str) -> None:
         inside = line.partition("(")[2].partition(")")[0]
         zone.protection_pages = tuple(whole(word, PATH, line) for word in inside.split(","))
     elif words[0] in ("cpu:", "count:", "high:", "batch:", "high_min:", "high_max:"):
-        _read_pageset(zone, words[0][:-1], whole(words[1], PATH, line))
+        _read_pageset(zone, words[0][:-1], whole(words[-1], PATH, line), line)
     elif line.startswith("  vm stats threshold:"):
-        zone.pagesets[-1].stat_threshold = whole(words[-1], PATH, line)
+        _pageset(zone, line).stat_threshold = whole(words[-1], PATH, line)
     elif line == "  pagesets":
         pass
     elif line.startswith("      ") and not line.startswith("       "):
@@ -116,17 +116,23 @@ def _read_pages_or_tail(zone: ZoneText, line: str) -> None:
     pages = _PAGES.fullmatch(line)
     tail = _TAIL.fullmatch(line)
     if pages:
-        zone.pages[pages[2] or "free"] = int(pages[3] or pages[1])
+        zone.pages[pages[2] or "free"] = whole(pages[3] or pages[1], PATH, line)
     elif tail:
-        zone.tail[tail[1]] = int(tail[2])
+        zone.tail[tail[1]] = whole(tail[2], PATH, line)
     # anything else is a line of a kernel we do not know: it has no figure of ours
 
 
-def _read_pageset(zone: ZoneText, key: str, figure: int) -> None:
+def _read_pageset(zone: ZoneText, key: str, figure: int, line: str) -> None:
     if key == "cpu":
         zone.pagesets.append(Pageset(cpu=figure, count_pages=0, high_pages=0, batch_pages=0))
     else:
-        setattr(zone.pagesets[-1], f"{key}_pages", figure)
+        setattr(_pageset(zone, line), f"{key}_pages", figure)
+
+
+def _pageset(zone: ZoneText, line: str) -> Pageset:
+    if not zone.pagesets:
+        raise no_match(PATH, line, "'cpu: N' first")
+    return zone.pagesets[-1]
 
 
 def render_zoneinfo(info: ZoneInfo) -> str:
