@@ -6,7 +6,6 @@ nothing. Does no arithmetic. Exit status: 2 for a user's mistake, 130 after Ctrl
 
 from __future__ import annotations
 
-import copy
 import os
 import signal
 import sys
@@ -17,7 +16,8 @@ from typing import Annotated, NoReturn, cast
 import typer
 
 from memtwin import __version__
-from memtwin.cli import watch_words
+from memtwin.cli import free_words, watch_words
+from memtwin.cli.short_way import bound
 from memtwin.errors import UserError
 
 CTRL_C_STATUS = 130
@@ -221,7 +221,8 @@ def demo(
     show_it_all(out)
 
 
-watch_words.add_to(app)
+for words_of_its_own in (free_words, watch_words):
+    words_of_its_own.add_to(app)
 
 
 def _command(context: typer.Context) -> list[str]:
@@ -231,14 +232,19 @@ def _command(context: typer.Context) -> list[str]:
     return command
 
 
-def _knowing_only(name: str) -> typer.Typer:
-    """`app` with command `name` alone, if there is one: of each, typer would build the options."""
-    named = [one for one in app.registered_commands if _name_of(one) == name]
-    if not named:
-        return app
-    small = copy.copy(app)
+def _run(own: list[str], command: list[str]) -> object:
+    """What the command that `own` names returns: by the short way if they are plain words."""
+    named = [one for one in app.registered_commands if own and _name_of(one) == own[0]]
+    if not named or named[0].callback is None:
+        return app(args=own, obj=command, standalone_mode=False, prog_name="memtwin")
+    given = bound(named[0].callback, own[1:])
+    if given is not None:
+        return named[0].callback(**given)
+    import copy
+
+    small = copy.copy(app)  # typer builds the options of every command that it knows
     small.registered_commands, small.registered_groups = named, []
-    return small
+    return small(args=own, obj=command, standalone_mode=False, prog_name="memtwin")
 
 
 def _name_of(command: typer.models.CommandInfo) -> str:
@@ -273,8 +279,7 @@ def outcome(words: list[str]) -> int:
     try:
         if command and own[:1] not in (["record"], ["size"], ["watch"]):
             raise UserError("found a command after --, which only record, size and watch take")
-        asked = _knowing_only(own[0] if own else "")
-        status = asked(args=own, obj=command, standalone_mode=False, prog_name="memtwin")
+        status = _run(own, command)
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
     except UserError as fault:

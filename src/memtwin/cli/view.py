@@ -43,12 +43,13 @@ class Pace(enum.Enum):
 
 
 class Showing(NamedTuple):
-    """How a view is to be shown. `looks`: how many, None without end."""
+    """How a view is to be shown. `looks`: how many, None without end; `between`: texts of two."""
 
     form: Form = Form.TEXT
     pace: Pace = Pace.ONCE
     interval_s: float = DEFAULT_INTERVAL_S
     looks: int | None = None
+    between: str = ""
 
 
 class Snapshot(NamedTuple):
@@ -81,6 +82,7 @@ def showing(
     live: bool,
     interval_s: float | None = None,
     count: int | None = None,
+    between: str = "",
 ) -> Showing:
     """The `Showing` that a command line asks for.
 
@@ -104,7 +106,7 @@ def showing(
         pace = Pace.LIVE
     elif not once and (interval_s is not None or (count or 1) > 1):
         pace = Pace.REPEAT
-    return Showing(form, pace, interval_s or DEFAULT_INTERVAL_S, count)
+    return Showing(form, pace, interval_s or DEFAULT_INTERVAL_S, count, between)
 
 
 def show(look: Look, how: Showing) -> None:
@@ -119,7 +121,8 @@ def show(look: Look, how: Showing) -> None:
     for number, snapshot in enumerate(_looks(look, how)):
         if _told:
             snapshot = snapshot._replace(root=_told[-1][0], taken_s=_told[-1][1])
-        print(rendered(snapshot, how.form, first=number == 0), end="", flush=True)
+        before = how.between if number and how.form is Form.TEXT else ""
+        print(before + rendered(snapshot, how.form, first=number == 0), end="", flush=True)
 
 
 _told: list[tuple[str, float]] = []  # what `shown_as` says, innermost last

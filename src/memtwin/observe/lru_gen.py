@@ -12,7 +12,7 @@ import msgspec
 from memtwin.observe.scan import no_match, whole
 
 PATH = "/sys/kernel/debug/lru_gen"
-_MEMCG = re.compile(r"memcg +(\d{1,9}) ?(.*)")
+_MEMCG = re.compile(r"memcg ( *)(\d{1,19}) ?(.*)")
 _NODE = re.compile(r" node +(\d{1,9})")
 _GENERATION = re.compile(r" +(\d{1,19}) +(\d{1,19}) +(-?\d{1,19})(\D?) +(-?\d{1,19})(\D?)")
 
@@ -33,19 +33,21 @@ class MemcgGenerations(msgspec.Struct):
     path: str
     node: int
     generations: list[Generation] = []
+    width: int = 5  # of the number as printed: 0 since 7.x
 
 
 def parse_lru_gen(text: str) -> list[MemcgGenerations]:
     """The rows of a debugfs lru_gen text, in its order."""
     found: list[MemcgGenerations] = []
-    memcg, path = 0, ""
+    memcg, path, width = 0, "", 5
     for line in filter(str.strip, text.splitlines()):
         head, node = _MEMCG.fullmatch(line), _NODE.fullmatch(line)
         generation = _GENERATION.fullmatch(line.rstrip())
         if head:
-            memcg, path = int(head[1]), head[2]
+            memcg, path = whole(head[2], PATH, line), head[3]
+            width = len(head[1] + head[2]) if head[1] else 0
         elif node:
-            found.append(MemcgGenerations(memcg, path, int(node[1])))
+            found.append(MemcgGenerations(memcg, path, int(node[1]), [], width))
         elif generation and found:
             seq, age_ms = whole(generation[1], PATH, line), whole(generation[2], PATH, line)
             anon, file = whole(generation[3], PATH, line), whole(generation[5], PATH, line)
@@ -61,7 +63,7 @@ def render_lru_gen(rows: list[MemcgGenerations]) -> str:
     for row in rows:
         if (row.memcg, row.path) != last:
             last = (row.memcg, row.path)
-            out.append(f"memcg {row.memcg:>5} {row.path}\n")
+            out.append(f"memcg {row.memcg:>{row.width}} {row.path}\n")
         out.append(f" node {row.node:>5}\n")
         for one in row.generations:
             out.append(

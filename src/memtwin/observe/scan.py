@@ -41,7 +41,7 @@ def no_match(path: str, line: str, allowed: str) -> MalformedLine:
 def salvaged(parse: Callable[[str], object], text: str) -> Salvage:
     """The record of `text` without the lines that `parse` finds malformed; None if that fails too.
 
-    >>> salvaged(lambda text: parse_flat(text, "/proc/vmstat"), "pgfault 806\npgfree x\n").dropped
+    >>> salvaged(lambda text: parse_flat(text, "/proc/vmstat"), "pgfault 806\\npgfree x\\n").dropped
     1
     """
     why, dropped = "", 0
@@ -73,7 +73,7 @@ def keyed_lines(text: str) -> Iterator[tuple[str, str, str]]:
 def parse_flat(text: str, path: str) -> dict[str, int]:
     """name -> figure of a text of 'name NUMBER' lines (vmstat, memory.stat, memory.events).
 
-    >>> parse_flat("pgfault 806\npgmajfault 0\n", "/proc/vmstat")
+    >>> parse_flat("pgfault 806\\npgmajfault 0\\n", "/proc/vmstat")
     {'pgfault': 806, 'pgmajfault': 0}
     """
     figures: dict[str, int] = {}

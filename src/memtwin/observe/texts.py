@@ -136,7 +136,7 @@ def shape_of(path: str) -> Shape | None:
     if path in _PATHS:
         return _PATHS[path]
     if path.startswith(f"{vm_sysctl.ROOT}/"):
-        return _SETTING
+        return None if name in vm_sysctl.ACTIONS else _SETTING
     if _THP_CHOICE.fullmatch(path):
         return _CHOICE
     node_file = _NODE_FILE.fullmatch(path)

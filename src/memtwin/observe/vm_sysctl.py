@@ -51,7 +51,7 @@ Setting = int | tuple[int, ...] | str
 def parse_setting(text: str) -> Setting:
     """What a file of /proc/sys/vm holds: one figure, several (lowmem_reserve_ratio), or words.
 
-    >>> parse_setting("256\\t256\\t32\\t0\\t0\\n"), parse_setting("60\\n"), parse_setting("Node\\n")
+    >>> parse_setting("256 256 32 0 0"), parse_setting("60"), parse_setting("Node")
     ((256, 256, 32, 0, 0), 60, 'Node')
     """
     line = text.strip()
