@@ -102,7 +102,8 @@ def row_bytes(ledger: Ledger, names: Sequence[str]) -> int:
 
 def _stalled_us(moment: Moment) -> int | None:
     text = moment.read("/proc/pressure/memory")
-    return None if text is None else parse_pressure(text).some.total_us
+    some = None if text is None else parse_pressure(text).some
+    return None if some is None else some.total_us
 
 
 def _rate(before: _Totals | None, now: _Totals, name: str) -> float | None:

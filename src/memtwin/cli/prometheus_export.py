@@ -101,9 +101,9 @@ def _pressure(moment: StoredMoment) -> Iterator[Metric]:
         text = moment.read(path)
         if text:
             pressure, resource = parse_pressure(text), path.rpartition("/")[2]
-            family.add_metric([resource, "some"], pressure.some.total_us / 1e6)
-            if pressure.full is not None:
-                family.add_metric([resource, "full"], pressure.full.total_us / 1e6)
+            for tasks, row in (("some", pressure.some), ("full", pressure.full)):
+                if row is not None:
+                    family.add_metric([resource, tasks], row.total_us / 1e6)
     yield family
 
 
