@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 import memtwin
+from memtwin import host_compiler
 from memtwin.errors import UserError
 from memtwin.record import Method, TraceOp, open_trace, record
-from memtwin.record import plugin_build as plugin_build_module
 from memtwin.record import qemu as qemu_module
 from memtwin.record import recorder as recorder_module
 
@@ -257,7 +257,7 @@ def test_without_a_compiler_the_package_is_named(
     monkeypatch.setenv("CC", "no-such-compiler")
     real = shutil.which
     monkeypatch.setattr(
-        plugin_build_module.shutil, "which", lambda name: None if name == "gcc" else real(name)
+        host_compiler.shutil, "which", lambda name: None if name == "gcc" else real(name)
     )
     with pytest.raises(UserError, match="apt install gcc"):
         record(["/bin/true"], tmp_path / "t.trace")
