@@ -24,7 +24,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { FIT_TRIES = 40, FIT_NAP_US = 2000, ORPHAN_TRIES = 100, ORPHAN_NAP_US = 10000 };
+enum { FIT_TRIES = 40, FIT_NAP_US = 2000, ORPHAN_TRIES = 500, LATE_TRIES = 10,
+       ORPHAN_NAP_US = 10000 };
 
 static int die_at = -1;
 static pid_t copy_pid;
@@ -193,9 +194,12 @@ static int work(struct target *t, int forked)
 /* The worker was killed: what it left behind is cleared away. */
 static void clear_away(struct target *t, uint64_t began_ticks)
 {
-    for (int try = 0; try < ORPHAN_TRIES; try++) {
-        pid_t orphan = find_orphan(t->pid, began_ticks);
-        if (orphan) {
+    char state = 0;
+    /* a thread that was on its way into the call may still make the copy */
+    for (int try = 0; try < ORPHAN_TRIES && (state || try < LATE_TRIES); try++) {
+        state = 0;
+        pid_t orphan = find_orphan(t->pid, began_ticks, &state);
+        if (state == 'Z') {
             if (!find_gadgets(t))
                 bury(t, orphan);
             return;

@@ -76,16 +76,18 @@ uint64_t ticks_now(void)
     return read_stat("self", &own) ? own.start_ticks : 0;
 }
 
-/* A dead child of the target's that nobody waits for, born since: a copy whose keeper died. */
-pid_t find_orphan(pid_t target, const uint64_t born_after_ticks)
+/* A child of the target's that nobody waits for, born since: a copy whose keeper died. */
+pid_t find_orphan(pid_t target, uint64_t born_after_ticks, char *state)
 {
     pid_t found = 0;
     DIR *proc = opendir("/proc");
     for (struct dirent *e; proc && !found && (e = readdir(proc));) {
         struct stat_fields s = {0};
-        if (*e->d_name >= '1' && *e->d_name <= '9' && read_stat(e->d_name, &s) && s.state == 'Z'
-            && s.ppid == target && s.exit_signal == 0 && s.start_ticks >= born_after_ticks)
+        if (*e->d_name >= '1' && *e->d_name <= '9' && read_stat(e->d_name, &s)
+            && s.ppid == target && s.exit_signal == 0 && s.start_ticks >= born_after_ticks) {
             found = atoi(e->d_name);
+            *state = s.state;
+        }
     }
     if (proc)
         closedir(proc);
