@@ -1,8 +1,9 @@
 """Owns which blocks of a heap a program can still reach, and how the others are lost.
 
-Imports columns and block_states. A block is a range of addresses with words in it; where blocks and words come from
-(a live program, the twin's heap) it never knows. The kinds and their rules are those of
-valgrind's memcheck (its manual, "Memory leak detection"), so that counts can be compared.
+Imports columns and block_states. A block is a range of addresses with words in it; where blocks
+and words come from (a live program, the twin's heap) it never knows. The kinds and their rules
+are those of valgrind's memcheck (its manual, "Memory leak detection"), so that counts can be
+compared.
 
     unreached -> reachable   a chain of start pointers from the roots
     unreached -> possible    every chain from the roots has a pointer into the inside of a block
@@ -24,7 +25,7 @@ from memtwin.heap.block_states import (
 )
 
 if not cython.compiled:
-    from memtwin.columns import I4, I8, U1
+    from memtwin.columns import I8, U1
 
 _BUCKET_SHIFT = 8
 _GRANULE_SHIFT = 21  # granules of 2 MiB hold 2**13 buckets of 256 bytes
@@ -103,9 +104,7 @@ class Reachability:
     @cython.cfunc
     @cython.exceptval(check=False)
     def _bucket_row(self, bucket: cython.longlong) -> cython.longlong:
-        granule: cython.longlong = (
-            bucket >> (_GRANULE_SHIFT - _BUCKET_SHIFT)
-        ) - self.first_granule
+        granule: cython.longlong = (bucket >> (_GRANULE_SHIFT - _BUCKET_SHIFT)) - self.first_granule
         number: cython.longlong = self.granules[granule]
         return (number - 1) * _BUCKETS + (bucket & (_BUCKETS - 1))
 
@@ -120,9 +119,7 @@ class Reachability:
         number = self.granules[(vaddr >> _GRANULE_SHIFT) - self.first_granule]
         if number == 0:
             return -1
-        i = self.buckets[
-            (number - 1) * _BUCKETS + ((vaddr >> _BUCKET_SHIFT) & (_BUCKETS - 1))
-        ] - 1
+        i = self.buckets[(number - 1) * _BUCKETS + ((vaddr >> _BUCKET_SHIFT) & (_BUCKETS - 1))] - 1
         if i < 0:
             return -1
         while i < self.nr_blocks and self.starts[i] <= vaddr:

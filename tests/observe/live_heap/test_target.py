@@ -10,10 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.observe.live_heap.conftest import Build, Running, Start
 
 from memtwin.errors import UserError
 from memtwin.observe.live_heap.target import Method, frozen
-from tests.observe.live_heap.conftest import Build, Running, Start
 
 HEADER = Path(__file__).parents[3] / "src/memtwin/observe/live_heap/copier/copier.h"
 STAGES = HEADER.read_text().split("enum stage {")[1].split("ST_STAGES")[0].replace("\n", "")
@@ -76,10 +76,10 @@ def test_a_copier_killed_at_any_stage_leaves_the_program_running_right(
             with frozen(program.pid, Method.FORK, die_at=number) as hold:
                 assert hold.frozen.method is Method.FORK
         except UserError as fault:
-            assert "the copier was killed" in str(fault)
-            reached.add(name)
+            if "the copier was killed" in str(fault):
+                reached.add(name)
         else:
-            assert hold.released is None or name == "ST_REAPED", name
+            assert hold.released is None, name
             reached.add(name)
         work = assert_runs_on_unaltered(program, work)
     assert reached == set(STAGE_NAMES)
@@ -91,11 +91,14 @@ def test_a_program_read_where_it_stands_runs_on_when_the_copier_is_killed(
     program = start(build("steady", "-lm"))
     work = 0
     for name in ("ST_SEIZED", "ST_STOPPED", "ST_HELD"):
-        with pytest.raises(UserError, match="killed"):
+        killed = False
+        try:
             with frozen(program.pid, Method.COPY, die_at=STAGE_NAMES.index(name)) as hold:
-                # by the time it is noticed the program may run: then the read is void
-                if hold.released is None and name == "ST_HELD":
-                    raise UserError("killed while held")
+                pass
+        except UserError as fault:
+            killed = "the copier was killed" in str(fault)
+        # once it was held, the end of the block finds out
+        assert killed or hold.released is None
         work = assert_runs_on_unaltered(program, work)
 
 

@@ -102,9 +102,11 @@ def _program(pid: int, mappings: list[Mapping]) -> Mapping | None:
 
 def _marks_in(pid: int, mapping: Mapping) -> list[str]:
     try:
-        with open(file_of(pid, mapping), "rb") as file:
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw:
-                found = [title for mark, title in _MARKS if raw.find(mark) >= 0]
-                return [*found, "Go"] if raw.find(_GO) >= 0 else found
+        with (
+            open(file_of(pid, mapping), "rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw,
+        ):
+            found = [title for mark, title in _MARKS if raw.find(mark) >= 0]
+            return [*found, "Go"] if raw.find(_GO) >= 0 else found
     except (OSError, ValueError):
         return []

@@ -96,9 +96,7 @@ def _main_arena_in(image: MemoryImage, region: Region) -> int | None:
         return None
     vaddrs = region.start_vaddr + 8 * np.arange(count, dtype=np.int64)
     # an empty bin: both links lead to 16 bytes before the pair
-    empty = np.flatnonzero(
-        (words[:-1] == vaddrs[:-1] - 16) & (words[1:] == vaddrs[:-1] - 16)
-    )
+    empty = np.flatnonzero((words[:-1] == vaddrs[:-1] - 16) & (words[1:] == vaddrs[:-1] - 16))
     votes: dict[int, int] = {}
     for row in empty.tolist():
         for bin_number in range(NR_BINS):

@@ -1,4 +1,4 @@
-"""Owns what stands in a block, in words a programmer knows: a class, a function, a Python type, text.
+"""Owns what stands in a block, in words of a programmer: a class, a Python type, a symbol, text.
 
 Imports the image, mappings and modules. Guesses only from what stands there, and says nothing where
 nothing speaks.
@@ -39,13 +39,15 @@ class Content:
         return any("python" in module.name for module in self.modules.modules)
 
     def keys(self, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-        """For many blocks: a pointer that tells their kind (into a file, or a type), or 0; int64."""
+        """For many blocks: a pointer that tells their kind (to a file or type), or 0; int64."""
         rows = self.image.rows_of(starts)
         first = self.image.words[rows]
         keys = np.where(self._in_files(first), first, 0)
         if self.type_type is not None:
             for head in (0, GC_HEAD_BYTES):
-                at = np.where(ends - starts > head + _OB_TYPE, rows + ((head + _OB_TYPE) >> 3), rows)
+                at = np.where(
+                    ends - starts > head + _OB_TYPE, rows + ((head + _OB_TYPE) >> 3), rows
+                )
                 types = self.image.words[at]
                 keys = np.where((keys == 0) & self._are_types(types), types, keys)
         return keys
@@ -54,12 +56,14 @@ class Content:
         if not len(self._starts):
             return np.zeros(len(vaddrs), bool)
         i = np.searchsorted(self._starts, vaddrs, side="right") - 1
-        return (i >= 0) & (vaddrs < self._ends[i])
+        inside: np.ndarray = (i >= 0) & (vaddrs < self._ends[i])
+        return inside
 
     def _are_types(self, vaddrs: np.ndarray) -> np.ndarray:
         """Whether these addresses hold objects whose type is `type`."""
         rows = self.image.rows_of(np.where(vaddrs % 8 == 0, vaddrs, 0) + _OB_TYPE)
-        return (rows >= 0) & (self.image.words[rows] == self.type_type)
+        are: np.ndarray = (rows >= 0) & (self.image.words[rows] == self.type_type)
+        return are
 
     def name(self, key: int) -> str | None:
         """What a key says: a class, a Python type, or a symbol; None for 0 and the unnamed."""

@@ -71,12 +71,13 @@ def read_free_lists(
 ) -> FreeLists:
     """All fastbins of all arenas and all caches of all threads."""
     lists = FreeLists()
-    members = np.asarray(zeros(len(walked.vaddrs) + 1, "i8"))
+    column = zeros(len(walked.vaddrs) + 1, "i8")
+    members = np.asarray(column)
     for arena in arenas.found:
         for number in range(NR_FASTBINS):
             head = image.word(arena.vaddr + FASTBINS + 8 * number) or 0
             count = reader.follow(
-                head, CHUNK_HEADER_BYTES, int(layout.safe_linking), len(walked.vaddrs), members
+                head, CHUNK_HEADER_BYTES, int(layout.safe_linking), len(walked.vaddrs), column
             )
             what = f"fastbin {number} of the arena at {arena.vaddr:#x}"
             taken = members[:count].copy()
@@ -122,9 +123,9 @@ def _read_caches(
         heads = image.words_at(cache + 2 * TCACHE_BINS, TCACHE_BINS)
         for number in np.flatnonzero(heads).tolist():
             count = int(counts[number])
-            members = np.asarray(zeros(count + 1, "i8"))
-            got = reader.follow(int(heads[number]), 0, int(layout.safe_linking), count + 1, members)
-            chunks = members[:got] - CHUNK_HEADER_BYTES
+            column = zeros(count + 1, "i8")
+            got = reader.follow(int(heads[number]), 0, int(layout.safe_linking), count + 1, column)
+            chunks = np.asarray(column)[:got] - CHUNK_HEADER_BYTES
             what = f"list {number} of the thread's cache at {cache:#x}"
             _check(reader, walked, what, chunks, 32 + 16 * number, lists.troubles)
             if Stop(reader.stop) is Stop.LIST_END and got != count:

@@ -64,7 +64,7 @@ def read_blocks(
     """Walk everything the allocator has."""
     arenas = walk_arenas(image, layout, main_vaddr, start_brk)
     troubles = list(arenas.troubles)
-    reader = ChunkReader(image.starts, image.ends, image.rows, image.words.data)
+    reader = ChunkReader(image.starts.data, image.ends.data, image.rows.data, image.words.data)
     segments = [segment for arena in arenas.found for segment in arena.segments]
     tops = {arena.vaddr: arena.top_vaddr for arena in arenas.found}
     parts = [_walk(image, reader, s, tops[s.arena_vaddr], troubles) for s in segments]
@@ -81,9 +81,7 @@ def read_blocks(
     inuse[own_rows[own_rows >= 0]] = False  # the allocator's own, no block of the program's
     mapped = find_mapped_chunks(image, segments, [thread.stack_pointer for thread in threads])
     starts = np.concatenate((walked.vaddrs[inuse], mapped.vaddrs)) + CHUNK_HEADER_BYTES
-    ends = np.concatenate(
-        (walked.vaddrs[inuse] + lengths[inuse] + _WORD_BYTES, mapped.ends)
-    )
+    ends = np.concatenate((walked.vaddrs[inuse] + lengths[inuse] + _WORD_BYTES, mapped.ends))
     is_mapped = np.arange(len(starts)) >= int(inuse.sum())
     order = np.argsort(starts, kind="stable")
     notes = _mapped_note(image, layout, arenas, len(mapped.vaddrs))
@@ -116,10 +114,10 @@ def _walk(
     parts, start = [], segment.start_vaddr
     most = (segment.end_vaddr - start) // _SMALLEST_CHUNK_BYTES + 2
     holds_top = segment.start_vaddr <= top_vaddr < segment.end_vaddr
-    vaddrs = np.asarray(zeros(most, "i8"))
-    sizes, inuse = np.asarray(zeros(most, "i8")), np.asarray(zeros(most, "u1"))
+    columns = zeros(most, "i8"), zeros(most, "i8"), zeros(most, "u1")
+    vaddrs, sizes, inuse = (np.asarray(column) for column in columns)
     while True:
-        count = reader.walk(start, segment.end_vaddr, top_vaddr, vaddrs, sizes, inuse)
+        count = reader.walk(start, segment.end_vaddr, top_vaddr, *columns)
         stop, stop_vaddr = Stop(reader.stop), int(reader.stop_vaddr)
         parts.append(Walked(vaddrs[:count].copy(), sizes[:count].copy(), inuse[:count].copy()))
         if stop in _WALK_TROUBLE:
@@ -149,11 +147,11 @@ def _resume(
     sizes = image.words[row + 1 : row + ((top_vaddr - fence_vaddr - 32) >> 3) + 2 : 2]
     lengths = sizes & ~_FLAGS
     plausible = (lengths >= _SMALLEST_CHUNK_BYTES) & ((lengths & 15) == 0) & ((sizes & 1) == 1)
-    trial = np.asarray(zeros((end_vaddr - fence_vaddr) // _SMALLEST_CHUNK_BYTES + 2, "i8"))
-    also, flags = np.asarray(zeros(len(trial), "i8")), np.asarray(zeros(len(trial), "u1"))
+    most = (end_vaddr - fence_vaddr) // _SMALLEST_CHUNK_BYTES + 2
+    columns = zeros(most, "i8"), zeros(most, "i8"), zeros(most, "u1")
     for number in np.flatnonzero(plausible).tolist():
         vaddr = fence_vaddr + 32 + 16 * number
-        reader.walk(vaddr, end_vaddr, top_vaddr, trial, also, flags)
+        reader.walk(vaddr, end_vaddr, top_vaddr, *columns)
         if Stop(reader.stop) is Stop.AT_TOP:
             return int(vaddr)
     return None

@@ -18,7 +18,7 @@ from memtwin.observe.live_heap.allocators import Allocators, recognise
 from memtwin.observe.live_heap.arenas import Trouble, find_main_arena
 from memtwin.observe.live_heap.content import GC_HEAD_BYTES, Content
 from memtwin.observe.live_heap.heap_blocks import HeapBlocks, read_blocks
-from memtwin.observe.live_heap.mappings import Mapping, read_mappings
+from memtwin.observe.live_heap.mappings import read_mappings
 from memtwin.observe.live_heap.marking import mark
 from memtwin.observe.live_heap.memory_image import MemoryImage
 from memtwin.observe.live_heap.modules import Modules
@@ -40,6 +40,7 @@ _EXAMPLES = 5
 _MOST_DESCRIBED = 200  # groups whose text and holders are looked up, the largest first
 _MOST_STEPS = 6
 _COUNT_IN_FRONT_BYTES = 8  # new[] of a class with a destructor (Itanium C++ ABI, array cookies)
+_TLS_BYTES = 4096
 _STARTTIME, _START_BRK = 19, 44  # proc(5): fields 22 and 47, counted behind the name
 
 
@@ -48,7 +49,7 @@ class HeapTrouble(UserError):
 
 
 @dataclass
-class _Look:
+class Look:
     """One try: what was read, and how long things took."""
 
     frozen: Frozen
@@ -74,7 +75,7 @@ def scan_heap(pid: int, method: Method = Method.FORK) -> HeapScan:
     troubles: list[list[Trouble]] = []
     stop_ns, locked = 0, False
     while len(troubles) < _TRIES:
-        look = _look(pid, method)
+        look = take_look(pid, method)
         stop_ns = max(stop_ns, look.released.stop_ns if look.released else look.frozen.stop_ns)
         if look.blocks is None:
             raise UserError(f"PID {pid}: {look.allocators.unreadable}")
@@ -101,7 +102,8 @@ def _told(troubles: list[list[Trouble]], locked: bool) -> str:  # noqa: FBT001
     )
 
 
-def _look(pid: int, method: Method) -> _Look:
+def take_look(pid: int, method: Method) -> Look:
+    """Freeze `pid`, read its memory, let it go, and walk its heap; `blocks` is None without one."""
     with frozen(pid, method) as hold:
         began_ns = time.monotonic_ns()
         readable = hold.frozen.readable_pid
@@ -122,9 +124,7 @@ def _look(pid: int, method: Method) -> _Look:
         blocks = read_blocks(image, allocators.glibc, main_vaddr, start_brk, hold.frozen.threads)
         if not len(blocks.starts) and not blocks.troubles and allocators.foreign:
             blocks = None
-    look = _Look(
-        hold.frozen, image, allocators, blocks, hold.released, start_ticks, name, read_ns
-    )
+    look = Look(hold.frozen, image, allocators, blocks, hold.released, start_ticks, name, read_ns)
     look.walk_ns = time.monotonic_ns() - began_ns
     return look
 
@@ -136,9 +136,7 @@ def _identity(pid: int) -> tuple[str, int, int | None]:
     return head.partition("(")[2], int(fields[_STARTTIME]), int(fields[_START_BRK]) or None
 
 
-def _finished(
-    look: _Look, began_ns: int, taken_s: float, stop_ns: int, tries: int
-) -> HeapScan:
+def _finished(look: Look, began_ns: int, taken_s: float, stop_ns: int, tries: int) -> HeapScan:
     assert look.blocks is not None
     mark_began_ns = time.monotonic_ns()
     reach = mark(look.image, look.blocks, look.frozen.threads, _start_mask(look.allocators))
@@ -177,7 +175,7 @@ def _start_mask(allocators: Allocators) -> int:
     return mask
 
 
-def _notes(look: _Look) -> list[str]:
+def _notes(look: Look) -> list[str]:
     assert look.blocks is not None
     notes = [*look.frozen.notes, *look.blocks.notes]
     if look.released is not None and look.released.left_behind:
@@ -220,9 +218,7 @@ def _tallies(blocks: HeapBlocks, reach: Reachability) -> dict[str, Tally]:
     }
 
 
-def _groups(
-    look: _Look, reach: Reachability, content: Content, modules: Modules
-) -> list[Group]:
+def _groups(look: Look, reach: Reachability, content: Content, modules: Modules) -> list[Group]:
     blocks = look.blocks
     assert blocks is not None
     n = len(blocks.starts)
@@ -265,7 +261,7 @@ def _groups(
     return groups
 
 
-def _holders(look: _Look, reach: Reachability, modules: Modules, block: int) -> list[str]:
+def _holders(look: Look, reach: Reachability, modules: Modules, block: int) -> list[str]:
     """From a block outwards: the blocks that hold it, and the root at the end."""
     blocks = look.blocks
     assert blocks is not None
@@ -292,16 +288,18 @@ def _holders(look: _Look, reach: Reachability, modules: Modules, block: int) -> 
     return steps
 
 
-def _root_name(look: _Look, modules: Modules, vaddr: int) -> str:
+def _root_name(look: Look, modules: Modules, vaddr: int) -> str:
     named = modules.describe(vaddr)
     if named is not None:
         return named
     region = look.image.region_at(vaddr)
     for thread in look.frozen.threads:
         if region is not None and region.start_vaddr <= thread.stack_pointer < region.end_vaddr:
-            where = "thread-local data" if vaddr >= thread.fs_base - 4096 else "stack"
-            if region.mapping.path == "[stack]":
-                where = "stack"
+            # a thread's own variables lie above its first frame, under its control block
+            near = region.end_vaddr > thread.fs_base > vaddr > thread.fs_base - _TLS_BYTES
+            where = "first frame or thread-local data" if near else "stack"
             return f"{where} of thread {thread.tid}"
-    place = region.mapping.path if region is not None and region.mapping.path else "anonymous memory"
+    place = (
+        region.mapping.path if region is not None and region.mapping.path else "anonymous memory"
+    )
     return f"{place} at {vaddr:#x}"

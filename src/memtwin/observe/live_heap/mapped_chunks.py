@@ -96,7 +96,9 @@ def _aligned(image: MemoryImage, vaddr: int, length: int) -> tuple[int, int, int
     row = image.row_of(vaddr)
     assert row is not None
     words = image.words[row : row + (length >> 3)]
-    pages = np.flatnonzero(image.resident[row // _PAGE_WORDS : (row + (length >> 3)) // _PAGE_WORDS])
+    pages = np.flatnonzero(
+        image.resident[row // _PAGE_WORDS : (row + (length >> 3)) // _PAGE_WORDS]
+    )
     headers = np.concatenate((_SMALL_SHIFTS >> 3, pages * _PAGE_WORDS + _PAGE_WORDS - 2))
     headers = headers[headers + 1 < len(words)]
     shifted = (

@@ -46,12 +46,9 @@ def parse_mappings(text: str) -> list[Mapping]:
     for line in text.splitlines():
         span, permissions, offset, device, inode, *path = line.split(None, 5)
         start, end = span.split("-")
-        found.append(
-            Mapping(
-                int(start, 16), int(end, 16), permissions, int(offset, 16), device, int(inode),
-                path[0].rstrip() if path else "",
-            )  # fmt: skip
-        )
+        path_word = path[0].rstrip() if path else ""
+        numbers = int(start, 16), int(end, 16), permissions, int(offset, 16)
+        found.append(Mapping(*numbers, device, int(inode), path_word))
     return found
 
 

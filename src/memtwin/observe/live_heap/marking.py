@@ -53,9 +53,7 @@ def mark(
     return reach
 
 
-def _stack_bounds(
-    image: MemoryImage, reach: Reachability, threads: list[Thread]
-) -> dict[int, int]:
+def _stack_bounds(image: MemoryImage, reach: Reachability, threads: list[Thread]) -> dict[int, int]:
     """For each region with stacks in it: the lowest address that is in use."""
     bounds: dict[int, int] = {}
     for thread in threads:

@@ -88,9 +88,7 @@ def _parse(raw: bytes) -> ElfFile | None:
         )
         if kind == _PT_LOAD:
             loads.append((offset, vaddr, filesz, memsz))
-    sections = [
-        struct.unpack_from("<IIQQQQIIQQ", raw, shoff + i * shentsize) for i in range(shnum)
-    ]
+    sections = [struct.unpack_from("<IIQQQQIIQQ", raw, shoff + i * shentsize) for i in range(shnum)]
     values, sizes, names = [], [], []
     for kind in (_SHT_SYMTAB, _SHT_DYNSYM):
         for section in sections:

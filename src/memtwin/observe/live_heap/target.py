@@ -100,7 +100,9 @@ def check_target(pid: int) -> None:
         raise UserError(no_permission(pid)) from None
     except OSError:
         if os.path.isdir(f"/proc/{pid}"):
-            raise UserError(f"PID {pid}: a kernel thread or a dead process, it has no heap") from None
+            raise UserError(
+                f"PID {pid}: a kernel thread or a dead process, it has no heap"
+            ) from None
         raise UserError(f"PID {pid}: no such process") from None
     if os.uname().machine != "x86_64":
         raise UserError(f"this machine is {os.uname().machine}; a live heap is read on x86_64 only")
@@ -120,9 +122,8 @@ def no_permission(pid: int) -> str:
     with contextlib.suppress(OSError):
         scope = _PTRACE_SCOPE.read_text().strip()
         if scope != "0" and own != 0:
-            return (
-                f"PID {pid}: {_PTRACE_SCOPE} is {scope}; needed is CAP_SYS_PTRACE (root), or 0 there"
-            )
+            need = "needed is CAP_SYS_PTRACE (root), or 0 there"
+            return f"PID {pid}: {_PTRACE_SCOPE} is {scope}; {need}"
     return (
         f"PID {pid}: the kernel lets no one trace it; needed is CAP_SYS_PTRACE (root), and that the"
         " program is dumpable"
@@ -180,9 +181,7 @@ def frozen(pid: int, method: Method = Method.FORK, die_at: int | None = None) ->
         _finish(copier)
 
 
-def _start(
-    program: Path, pid: int, method: Method, die_at: int | None
-) -> subprocess.Popen[str]:
+def _start(program: Path, pid: int, method: Method, die_at: int | None) -> subprocess.Popen[str]:
     command = [str(program), str(pid), method.value]
     if die_at is not None:
         command.append(str(die_at))

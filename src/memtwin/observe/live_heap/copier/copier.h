@@ -64,7 +64,8 @@ int inject(struct target *t, struct thread *x, long number, const uint64_t args[
            void (*copied)(struct target *, struct thread *), struct injected *out);
 
 /* fork.c */
-pid_t fork_copy(struct target *t, struct thread *x, void (*copied)(struct target *, struct thread *));
+pid_t fork_copy(struct target *t, struct thread *x,
+                void (*copied)(struct target *, struct thread *));
 int bury(struct target *t, pid_t child); /* reap a zombie of the target's; 0 or -1 */
 pid_t find_orphan(pid_t target, uint64_t born_after_ticks, char *state);
 uint64_t ticks_now(void);

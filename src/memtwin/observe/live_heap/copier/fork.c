@@ -22,7 +22,8 @@
 
 enum { COPY_TIMEOUT_MS = 5000 };
 
-pid_t fork_copy(struct target *t, struct thread *x, void (*copied)(struct target *, struct thread *))
+pid_t fork_copy(struct target *t, struct thread *x,
+                void (*copied)(struct target *, struct thread *))
 {
     const uint64_t args[6] = {CLONE_FILES, SELF_EXITING_CHILD};
     struct injected done;
