@@ -127,7 +127,7 @@ def _rest(found: Ledger, note: str) -> None:
 _V2_PARTS = ("anon", "file", "kernel", "sock", "zswap")
 _V2_KERNEL = ("kernel_stack", "pagetables", "sec_pagetables", "percpu", "vmalloc", "slab")
 _V2_INSIDE = {
-    "shmem": "file", "file_dirty": "file", "file_writeback": "file", 
+    "shmem": "file", "file_dirty": "file", "file_writeback": "file",
     "slab_unreclaimable": "slab", "slab_reclaimable": "slab", "unevictable": "anon",
 }  # fmt: skip
 

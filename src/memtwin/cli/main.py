@@ -16,7 +16,7 @@ from typing import Annotated, NoReturn, cast
 import typer
 
 from memtwin import __version__
-from memtwin.cli import free_words, watch_words
+from memtwin.cli import free_words, oom_words, watch_words
 from memtwin.cli.short_way import bound
 from memtwin.errors import UserError
 
@@ -36,6 +36,7 @@ app = typer.Typer(
 )
 trace_app = typer.Typer(help="Look into a trace: info or head.")
 app.add_typer(trace_app, name="trace")
+oom_words.add_to(app)
 
 TraceFile = Annotated[Path, typer.Argument(metavar="TRACE", help="A recording.")]
 Machine = Annotated[

@@ -1,4 +1,4 @@
-"""Owns what verify changes on the host, and its undoing: memory groups, zram swap, copied files.
+"""Owns what we change on the host, and its undoing: groups, zram swap, copied files, sysctls.
 
 A process of its own, run by path with the standard library alone; imports nothing of memtwin. It
 does each change on request (one JSON line in, one out) and undoes all of them when its input ends,
@@ -141,6 +141,20 @@ class Guardian:
         self.undo.append(lambda: shutil.rmtree(path))
         return path
 
+    def sysctl(self, path: str, text: str) -> str:
+        """Write `text` to a file of /proc/sys; what it held comes back."""
+        if not os.path.realpath(path).startswith("/proc/sys/"):
+            raise Failed(f"{path}: not a file of /proc/sys")
+        try:
+            with open(path, encoding="ascii") as file:
+                held = file.read()
+        except OSError as fault:
+            raise Failed(f"{path}: {fault.strerror}") from None
+        if held.strip() != text:
+            write_file(path, text)
+            self.undo.append(lambda: write_file(path, held))
+        return path
+
     def undo_all(self) -> list[str]:
         """Take every change back, newest first; what could not be, in words."""
         problems = []
@@ -165,6 +179,7 @@ def serve() -> int:
         "enable": guardian.enable,
         "zram": guardian.zram,
         "directory": guardian.directory,
+        "sysctl": guardian.sysctl,
     }
     for line in sys.stdin:
         verb, *arguments = json.loads(line)

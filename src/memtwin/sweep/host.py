@@ -31,7 +31,13 @@ class CgroupVersion(enum.IntEnum):
 
 
 class HostChanges:
-    """A guardian process: asks it for changes; leaving the `with` block undoes them all."""
+    """A guardian process: asks it for changes; leaving the `with` block undoes them all.
+
+    `command` is whose changes they are, for messages.
+    """
+
+    def __init__(self, command: str = "verify") -> None:
+        self.command = command
 
     def __enter__(self) -> Self:
         self.process = subprocess.Popen(
@@ -51,7 +57,8 @@ class HostChanges:
     ) -> None:
         problems = self.close()
         if problems:
-            raise UserError(f"verify: left on this host, remove by hand: {'; '.join(problems)}")
+            left = "; ".join(problems)
+            raise UserError(f"{self.command}: left on this host, remove by hand: {left}")
 
     def close(self) -> list[str]:
         """Have everything undone; what could not be, in words."""
@@ -75,10 +82,11 @@ class HostChanges:
             self.process.stdin.write(json.dumps([verb, *arguments]) + "\n")
             self.process.stdin.flush()
         except BrokenPipeError:
-            raise UserError(f"verify: {verb}: the guardian is gone") from None
+            raise UserError(f"{self.command}: {verb}: the guardian is gone") from None
         answer = json.loads(self.process.stdout.readline() or "{}")
         if "ok" not in answer:
-            raise UserError(f"verify: {verb}: {answer.get('error', 'the guardian is gone')}")
+            why = answer.get("error", "the guardian is gone")
+            raise UserError(f"{self.command}: {verb}: {why}")
         return str(answer["ok"])
 
 
