@@ -19,7 +19,7 @@ from memtwin.workload.checkpoint import machine_files
 from memtwin.workload.language import parse_script
 from memtwin.workload.runner import Runner
 
-_DISK = '[block]\nlatency_us = 100\nread_mb_s = 200\nwrite_mb_s = 100\n'
+_DISK = "[block]\nlatency_us = 100\nread_mb_s = 200\nwrite_mb_s = 100\n"
 _FILES = '[[file]]\npath = "/data/a"\nsize = "12M"\n[[file]]\npath = "/data/b"\nsize = "40M"\n'
 
 

@@ -76,6 +76,7 @@ def touched(trace: Trace, op: TraceOp, addr: int, pages: int) -> set[int]:
     first = addr >> 12
     return {e["a"] - first for e in events(trace, op) if first <= e["a"] < first + pages}
 
+
 SHOW_MAPS = r"""
 #include <stdio.h>
 #include <stdlib.h>

@@ -23,6 +23,7 @@ from memtwin.record import ExitKind, RecordSummary, Trace, TraceOp, map_flags, m
 Record = Callable[..., tuple[RecordSummary, Trace]]
 Compile = Callable[[str], Path]
 
+
 def test_touched_pages_are_in_the_trace_and_no_others(
     record_here: Record, compile_c: Compile, tmp_path: Path, capfd: Any
 ) -> None:

@@ -104,6 +104,8 @@ def _charged(report: OomReport) -> str:
         return "something charged to a memory cgroup; the call trace is not in the text"
     if "obj_cgroup_charge" in trace or "memcg_slab_post_alloc" in trace or "kmem" in trace:
         return "the kernel's own data, charged to the memory cgroup"
+    if "swapin" in trace or "do_swap_page" in trace:
+        return "a page read back from swap, charged to the memory cgroup"
     if "filemap" in trace or "add_to_page_cache" in trace or "shmem" in trace:
         return "a page of a file or of shared memory, charged to the memory cgroup"
     if "handle_mm_fault" in trace or "mem_cgroup_charge" in trace or "do_anonymous" in trace:
@@ -285,6 +287,13 @@ def _group(report: OomReport, found: Cause) -> None:
             f"With swap it was at its limit of {limit}, so nothing could go out."
         )
         found.swap = "full"
+    elif memsw is not None and memsw.limit_kib is not None:
+        left = format_size((memsw.limit_kib - memsw.usage_kib) << 10)
+        found.sentences.append(
+            f"Its limit with swap would have let it swap {left} more: swap is absent or full, or"
+            " memory.swappiness is 0."
+        )
+        return
     if found.swap == "limited":
         found.sentences.append("It may not swap (memory.swap.max is 0).")
     elif found.swap == "full" and group.swap is not None:

@@ -113,9 +113,9 @@ def _who_died(found: Explanation) -> list[str]:
     mine = next((one for one in judged.candidates if one.pid == kill.pid), None)
     rank = [one for one in judged.candidates if one.points is not None]
     if judged.agrees and mine is not None and mine.points is not None and not judged.reasons:
-        at = f", {mine.thousandths:.0f} thousandths of the scope" if mine.thousandths else ""
+        at = f" ({mine.thousandths:.0f} thousandths of all memory)" if mine.thousandths else ""
         story.append(
-            f"{kill.name} ({kill.pid}) died because it had the most points: {mine.points:,}{at} ="
+            f"{kill.name} ({kill.pid}) died because it had the most points, {mine.points:,}{at}:"
             f" rss {format_size(mine.rss_pages * page)} + swap"
             f" {format_size(mine.swap_pages * page)} + page tables"
             f" {format_size(mine.page_table_pages * page)}{_adj(mine.oom_score_adj)}."

@@ -49,15 +49,17 @@ def _paragraph(text: str, lead: str) -> str:
 
 
 def _rebuilt(found: WhatIf) -> str:
-    what = "the limit" if found.in_group else "RAM"
+    what = "a limit" if found.in_group else "RAM"
     off = found.off_percent or 0.0
-    near = f"{abs(off):.1f} % {'more' if off > 0 else 'less'}" if abs(off) >= 0.05 else "the same"
+    near = f"{what} {abs(off):.1f} % {'larger' if off > 0 else 'smaller'} than it was"
+    if abs(off) < 0.05:
+        near = f"{what} as large as it was"
     died = f"and kills {found.victim}"
     if found.victim_agrees is False:
         died += ", where the kernel took another"
     return (
-        f"The twin rebuilds the kill: the report's state just fits with {near} of {what} than there"
-        f" was, with a little less it runs out {died}."
+        f"The twin rebuilds the kill: the report's state just fits into {near}; with a little less"
+        f" it runs out {died}."
     )
 
 

@@ -14,7 +14,7 @@ from memtwin.observe.source import TreeSource
 from memtwin.observe.taskstats import TaskStats
 from memtwin.observe.taskstats_layout import KINDS
 
-SWITCH = "/proc/sys/kernel/task_delayacct"  # kernel/delayacct.c delayacct_on, since 5.14
+SWITCH = "/proc/sys/kernel/task_delayacct"  # kernel/delayacct.c sysctl_delayacct(), v6.12
 # what each kind waits for
 MEANING = {
     "cpu": "a CPU, while runnable",
@@ -192,7 +192,7 @@ class DelayReader:
         return found
 
     def _schedstat(self, found: TaskDelays, pid: int, tid: int | None) -> None:
-        # of a process, the file has its first thread alone: fs/proc/base.c proc_pid_schedstat()
+        # a process has its first thread alone there: fs/proc/base.c proc_pid_schedstat(), v6.12
         tids = self._tids(pid) if tid is None else [tid]
         sums = [0, 0, 0]
         read = 0

@@ -1,6 +1,6 @@
 """Owns the lines of a kernel log: what each says, without whatever its carrier wrote before it.
 
-Imports nothing of the house but msgspec. Knows nothing of what a line means. Carriers: dmesg with
+Imports observe/source. Knows nothing of what a line means. Carriers: dmesg with
 any of its times, serial consoles, syslog files, `journalctl` (short, JSON, export), /dev/kmsg,
 Android's logcat, mail quotes of these.
 """
@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
+
+from memtwin.observe.source import printable
 
 MAX_LINE_CHARS = 8192  # a line of the kernel is shorter: include/linux/printk.h, v6.12
 
@@ -37,6 +39,7 @@ class LogLine(msgspec.Struct, frozen=True):
     program: str = ""  # who wrote it, of Origin.PROGRAM
 
 
+_MAX_BROKEN_ENTRIES = 100  # MODEL: a journal cut short has one; more, and it is no journal
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _QUOTE = re.compile(r"(?:> ?)+")
 _KMSG = re.compile(r"\d+,\d+,(\d+),[^;]{0,200};")
@@ -57,7 +60,7 @@ _BRACKETED = re.compile(
     r"| *[+<] *\d+\.\d+>?)\] ?"
 )
 _PLAIN_DATE = re.compile(rf"({_DATE})[ \t]+")
-_SPEAKER = re.compile(r"(?:(\S+) )?([\w./@+-]+)(?:\[(\d+)\])?: ?")
+_SPEAKER = re.compile(r"(?:[^\s:]+ )?([\w./@+-]+)(?:\[(\d+)\])?: ?")
 _LOGCAT = re.compile(
     r"(?:(\d\d-\d\d \d\d:\d\d:\d\d\.\d+) +)?(?:(?:\w+ +)?\d+ +\d+ [VDIWEF] ([\w.-]+) *"
     r"|[VDIWEF]/([\w.-]+) *\( *\d+\)): ?"
@@ -105,21 +108,21 @@ def _plain(raw: str, number: int) -> Iterator[LogLine]:
     if logcat:
         program = logcat[2] or logcat[3]
         stamp = logcat[1] or ""
-        yield LogLine(number, line[logcat.end() :], Origin.PROGRAM, stamp, program=program)
+        yield LogLine(number, _clean(line[logcat.end() :]), Origin.PROGRAM, stamp, program=program)
         return
     for pattern in (_PRIORITY, _FACILITY):
         match = pattern.match(line)
         if match:
             line, kernel = line[match.end() :], True
     stamp, line, dated = _dated(line)
-    program, line = _speaker(line, dated)
+    program, line = _speaker(line)
     since = _SINCE_BOOT.match(line)
     time_s = None
     if since:
         time_s, line = float(since[1]), line[since.end() :]
         kernel = True
         if not program and not dated:
-            program, line = _speaker(line, "[")
+            program, line = _speaker(line)
     caller = _CALLER.match(line)
     if caller:
         line = line[caller.end() :]
@@ -142,16 +145,12 @@ def _dated(line: str) -> tuple[str, str, str]:
     return "", line, ""
 
 
-def _speaker(line: str, dated: str) -> tuple[str, str]:
-    """Who speaks, and what is said. Only after a date may it be any program."""
+def _speaker(line: str) -> tuple[str, str]:
+    """Who speaks, and what is said: the kernel, or a program that gives its pid."""
     match = _SPEAKER.match(line)
-    if match is None:
+    if match is None or (match[1] != "kernel" and not match[2]):
         return "", line
-    if dated == "." and (match[1] or match[3] or match[2] == "kernel"):
-        return match[2], line[match.end() :]
-    if match[2] == "kernel" or (match[3] and match[1]):
-        return match[2], line[match.end() :]
-    return "", line
+    return match[1], line[match.end() :]
 
 
 def _split(
@@ -159,12 +158,17 @@ def _split(
 ) -> Iterator[LogLine]:
     for part in _ESCAPED_NEWLINE.sub("\n", text).split("\n"):
         if part.strip():
-            yield LogLine(number, part.rstrip(), origin, stamp, time_s, program)
+            yield LogLine(number, _clean(part), origin, stamp, time_s, program)
+
+
+def _clean(text: str) -> str:
+    """`text` without what a terminal would obey."""
+    return printable(text.replace("\t", " ").rstrip())
 
 
 def _journal_json(text: str) -> Iterator[LogLine]:
     """`journalctl -o json`, `-o json-pretty` and `-o json-sse`: one object after the other."""
-    decoder, at, number = json.JSONDecoder(), 0, 1
+    decoder, at, number, broken = json.JSONDecoder(), 0, 1, 0
     while True:
         start = text.find("{", at)
         if start < 0:
@@ -173,8 +177,8 @@ def _journal_json(text: str) -> Iterator[LogLine]:
         try:
             entry, end = decoder.raw_decode(text, start)
         except (ValueError, RecursionError):
-            at = text.find("\n", start)
-            if at < 0:
+            at, broken = text.find("\n", start), broken + 1
+            if at < 0 or broken > _MAX_BROKEN_ENTRIES:
                 return
             continue
         if isinstance(entry, dict):
@@ -207,12 +211,12 @@ def _journal_entry(entry: dict[str, Any], number: int) -> Iterator[LogLine]:
     program = str(entry.get("SYSLOG_IDENTIFIER") or entry.get("_COMM") or "")
     kernel = entry.get("_TRANSPORT") == "kernel" or program == "kernel"
     time_s = _microseconds(entry.get("_SOURCE_MONOTONIC_TIMESTAMP"))
-    stamp = str(entry.get("__REALTIME_TIMESTAMP", ""))
+    stamp = _clean(str(entry.get("__REALTIME_TIMESTAMP", "")))
     origin = Origin.KERNEL if kernel else Origin.PROGRAM
     for part in message.split("\n"):
         if part.strip():
             shown = "" if kernel else program
-            yield LogLine(number, part[:MAX_LINE_CHARS].rstrip(), origin, stamp, time_s, shown)
+            yield LogLine(number, _clean(part[:MAX_LINE_CHARS]), origin, stamp, time_s, shown)
 
 
 def _microseconds(value: object) -> float | None:

@@ -26,6 +26,7 @@ from memtwin.observe.oom_records import (
 # little more)
 UNLIMITED_KIB = ((1 << 63) - 1) // 4096 * 4 - 8
 MAX_TASK_FIGURES = 16
+MAX_DIGITS = 14  # of a figure: sums of bytes stay within 64 bits
 
 # mm/oom_kill.c dump_header(), v6.12; before 3.7 with oom_adj, 4.9 to 4.20 with a node mask
 _INVOKED = re.compile(
@@ -44,24 +45,24 @@ _CPUSET = re.compile(r"(?:.{1,64} )?cpuset=(\S*) mems_allowed=(\S*)")
 _FRAME = re.compile(
     r"(?:\[<[0-9a-f]+>\] )?\(?(?P<doubt>\? )?(?P<name>[A-Za-z_.][\w.$]*)\+0x[0-9a-f]+/0x[0-9a-f]+"
 )
-_PAIR = re.compile(r"([A-Za-z_][\w()]*): ?(-?\d{1,20})(kB|KB)?")
+_PAIR = re.compile(r"([A-Za-z_][\w()]*): ?(-?\d{1,14})(kB|KB)?")
 # how a line of machine-wide counters begins
 _COUNTERS = (
     "active_", "inactive_", "unevictable", "slab_", "mapped", "free", "sec_", "kernel_misc",
 )  # fmt: skip
-_ZONE = re.compile(r"(?:Node (\d+) )?([A-Z]\w*) (free:\d+kB .*)")
-_NODE = re.compile(r"Node (\d+) (active_anon:\d+kB.*)")
-_RESERVE = re.compile(r"lowmem_reserve\[\]:((?: -?\d{1,20})*)")
+_ZONE = re.compile(r"(?:Node (\d{1,5}) )?([A-Z]\w*) (free:\d+kB .*)")
+_NODE = re.compile(r"Node (\d{1,5}) (active_anon:\d+kB.*)")
+_RESERVE = re.compile(r"lowmem_reserve\[\]:((?: -?\d{1,14})*)")
 _BLOCKS = re.compile(
-    r"(?:Node (\d+) )?([A-Z]\w*): ((?:\d{1,12}\*\d{1,9}kB ?(?:\([A-Z]*\))? ?){2,})"
+    r"(?:Node (\d{1,5}) )?([A-Z]\w*): ((?:\d{1,12}\*\d{1,9}kB ?(?:\([A-Z]*\))? ?){2,})"
 )
 _BLOCK = re.compile(r"(\d+)\*(\d+)kB ?(?:\(([A-Z]*)\))?")
 _HUGE = re.compile(
-    r"(?:Node (\d+) )?hugepages_total=(\d+) hugepages_free=(\d+) hugepages_surp=(\d+)"
-    r" hugepages_size=(\d+)kB"
+    r"(?:Node (\d{1,5}) )?hugepages_total=(\d{1,9}) hugepages_free=(\d{1,9})"
+    r" hugepages_surp=(\d{1,9}) hugepages_size=(\d{1,9})kB"
 )
 _PAGES = re.compile(
-    r"(\d{1,20}) (total pagecache pages|pages in swap cache|pages RAM|pages HighMem"
+    r"(\d{1,14}) (total pagecache pages|pages in swap cache|pages RAM|pages HighMem"
     r"(?:/MovableOnly)?|pages of HIGHMEM|reserved pages|pages reserved|pages cma reserved"
     r"|pages hwpoisoned|pages shared|pages non-shared)"
 )
@@ -77,27 +78,27 @@ _PAGES_FIELD = {
     "pages cma reserved": "cma_pages",
     "pages hwpoisoned": "hwpoisoned_pages",
 }
-_SWAP = re.compile(r"(Free|Total) swap ? ?= ?(\d{1,20})kB")
+_SWAP = re.compile(r"(Free|Total) swap ? ?= ?(\d{1,14})kB")
 _COUNTER = re.compile(
-    r"(memory|memory\+swap|swap|kmem): usage (\d{1,20})kB, limit (\d{1,20})kB, failcnt (\d{1,20})"
+    r"(memory|memory\+swap|swap|kmem): usage (\d{1,14})kB, limit (\d{1,18})kB, failcnt (\d{1,18})"
 )
-_PROTECTED = re.compile(r"Memory cgroup min protection (\d{1,20})kB -- low protection (\d{1,20})kB")
+_PROTECTED = re.compile(r"Memory cgroup min protection (\d{1,14})kB -- low protection (\d{1,14})kB")
 _OF_LIMIT = re.compile(r"Task in (.*) killed as a result of limit of (.*)")
 _STATS = re.compile(r"Memory cgroup stats(?: for (.*?))? ?:(?: ?(.*))?")
-_STAT = re.compile(r"([a-z][\w.]*) (\d{1,20})")
+_STAT = re.compile(r"([a-z][\w.]*) (\d{1,14})")
 _ROW = re.compile(r"\[ *(\d{1,10})\] +(.*)")
 _SLAB = re.compile(r"(\S{1,64}(?: \S+)?) +(\d{1,15})KB +(\d{1,15})KB")
-_SITE = re.compile(r"(\d{1,12}(?:\.\d+)?) ?([kKMGT]?i?)B? +(\d{1,20}) (\S+:\d+ .*func:\S+)")
+_SITE = re.compile(r"(\d{1,12}(?:\.\d+)?) ?([kKMGT]?i?)B? +(\d{1,14}) (\S+:\d+ .*func:\S+)")
 _CHOICE = re.compile(
-    r"(?P<scope>.{0,80}?): [Kk]ill process (?P<pid>\d+):? \((?P<name>.{0,64}?)\),? score"
-    r" (?P<score>\d{1,20})(?: or sacrifice child| or a child| and children\.?)?.*"
+    r"(?P<scope>.{0,80}?): [Kk]ill process (?P<pid>\d+):? \((?P<name>.{0,64})\),? score"
+    r" (?P<score>\d{1,14})(?: or sacrifice child| or a child| and children\.?)?.*"
 )
 _KILLED = re.compile(
     r"(?:(?P<scope>[^:]{1,100}): )?Killed process (?P<pid>\d{1,10})"
-    r"(?:, UID (?P<early_uid>\d+),)? \((?P<name>.{0,64}?)\)(?P<rest>(?:[, .].*)?)"
+    r"(?:, UID (?P<early_uid>\d+),)? \((?P<name>.{0,64})\)(?P<rest>(?:[, .].*)?)$"
 )
 _KILL_FIELD = re.compile(
-    r"(total-vm|vsz|anon-rss|file-rss|shmem-rss|pgtables|UID|oom_score_adj)[: ](-?\d{1,20})(?:kB)?"
+    r"(total-vm|vsz|anon-rss|file-rss|shmem-rss|pgtables|UID|oom_score_adj)[: ](-?\d{1,14})(?:kB)?"
 )
 _KILL_NAMES = {
     "total-vm": "total_vm_kib",
@@ -109,8 +110,8 @@ _KILL_NAMES = {
     "UID": "uid",
     "oom_score_adj": "oom_score_adj",
 }
-_REAPED = re.compile(r"oom_reaper: reaped process :?(\d{1,10}) \((.{0,64}?)\),?(.*)")
-_UNREAPED = re.compile(r"oom_reaper: unable to reap pid:(\d{1,10}) \((.{0,64}?)\)")
+_REAPED = re.compile(r"oom_reaper: reaped process :?(\d{1,10}) \((.{0,64})\)(,? .*)")
+_UNREAPED = re.compile(r"oom_reaper: unable to reap pid:(\d{1,10}) \((.{0,64})\)")
 _GROUP = re.compile(r"Tasks in (.*) are going to be killed due to memory\.oom\.group set")
 _VERDICT_KEYS = (
     ("oom-kill:constraint", "nodemask", "cpuset", "mems_allowed"),
@@ -333,7 +334,7 @@ def task_row(text: str, columns: Sequence[str]) -> TaskRow | None:
         return None
     words = match[2].split(None, MAX_TASK_FIGURES)
     figures = 0
-    while figures < len(words) and words[figures].lstrip("-").isdecimal():
+    while figures < len(words) and words[figures].removeprefix("-").isdecimal():
         figures += 1
     names = tuple(columns)
     if not names:
@@ -343,7 +344,7 @@ def task_row(text: str, columns: Sequence[str]) -> TaskRow | None:
     row = TaskRow(pid=int(match[1]), name=_rest(match[2], len(names)))
     for name, word in zip(names, words, strict=False):
         field = _COLUMNS.get(name)
-        if field is not None and len(word) <= 20:
+        if field is not None and len(word) <= MAX_DIGITS:
             setattr(row, field, int(word))
     return row
 

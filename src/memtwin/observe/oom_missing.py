@@ -28,8 +28,7 @@ class Era(NamedTuple):
         return self.first == self.after
 
 
-# a trait of the text -> the kernels that print it. mm/oom_kill.c dump_tasks() and dump_header() of
-# the versions named
+# a column of the table -> the kernels that print it (mm/oom_kill.c dump_tasks(), v6.12, and before)
 _BY_COLUMN = (
     ("rss_anon", (6, 8), LATEST),
     ("pgtables_bytes", (4, 15), (6, 8)),

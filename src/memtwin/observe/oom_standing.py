@@ -10,7 +10,11 @@ import msgspec
 from memtwin.errors import UserError
 from memtwin.observe.cgroup import CgroupMemory, parse_cgroup
 from memtwin.observe.meminfo import parse_meminfo
-from memtwin.observe.process_files import parse_cgroup_membership, parse_status
+from memtwin.observe.process_files import (
+    parse_cgroup_membership,
+    parse_process_stat,
+    parse_status,
+)
 from memtwin.observe.source import Tree
 
 PAGE_KIB = 4
@@ -112,12 +116,25 @@ def _standing(source: Tree, pid: int, text: str) -> Standing | None:
         name=status.name,
         uid=int(uids[1]) if len(uids) > 1 and uids[1].isdecimal() else None,
         group=group,
-        rss_pages=status.vm_rss_kib // PAGE_KIB,
+        rss_pages=_quick_rss(source, pid, status.vm_rss_kib // PAGE_KIB),
         swap_pages=(status.vm_swap_kib or 0) // PAGE_KIB,
         page_table_pages=((status.vm_pte_kib or 0) + _pmd_kib(status.lines)) // PAGE_KIB,
         oom_score_adj=_figure(source, f"/proc/{pid}/oom_score_adj") or 0,
         oom_score=_figure(source, f"/proc/{pid}/oom_score"),
     )
+
+
+def _quick_rss(source: Tree, pid: int, summed_pages: int) -> int:
+    """Resident pages as the killer counts them: stat has that count, status a better one.
+
+    fs/proc/array.c do_task_stat() and fs/proc/task_mmu.c task_mem(), v6.16
+    """
+    try:
+        quick = parse_process_stat(source.read(f"/proc/{pid}/stat") or "").rss_pages
+    except (UserError, IndexError):
+        return summed_pages
+    # pages of another size would make it a multiple: then what is given in KiB stands
+    return quick if quick * 2 >= summed_pages and quick <= summed_pages * 2 + 64 else summed_pages
 
 
 def _pmd_kib(lines: dict[str, str]) -> int:

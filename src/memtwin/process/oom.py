@@ -96,12 +96,12 @@ class OomKiller:
         return [task for task in alive if self.memcg.is_descendant(task.memcg_id, group)]
 
     def select(self, group: int, total_pages: int) -> Task | None:
-        """select_bad_process(): the highest points, the first task among equals."""
+        """select_bad_process(): the highest points, the last task among equals."""
         chosen, most = None, 0
         for task in self._candidates(group):
             points = self.badness(task, total_pages)
-            # oom_evaluate_task(): a later task must score higher
-            if points is not None and (chosen is None or points > most):
+            # oom_evaluate_task(): only a later task that scores lower is passed over
+            if points is not None and (chosen is None or points >= most):
                 chosen, most = task, points
         return chosen
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from memtwin.errors import UserError
 from memtwin.machine.config import config_from_text
 from memtwin.machine.machine import Machine
 from memtwin.observe.oom_report import read_oom_log
@@ -17,6 +18,7 @@ from memtwin.workload.language import parse_script
 from memtwin.workload.runner import Runner
 
 GROUP, CAP = "report", "cap"
+NOBODY = "nobody"  # `killed`, where somebody would have to be
 _OUTSIDE_PAGES = 16 << 8  # MODEL: RAM outside of a group, for the twin's own needs: 16 MiB
 _SWAP_SPARE_PAGES = 64
 # whether it fits is asked, not how long it takes: pages on their way to a slow disk would not fit
@@ -72,7 +74,7 @@ def machine_text(scene: Scene, trial: Trial) -> str:
 
 def script_text(scene: Scene, trial: Trial) -> str:
     """The script: everybody takes what the report says it had, the grower last and more."""
-    lines = ["start init"]
+    lines = ["start init", "oomadj init -1000"]  # PID 1 is never killed
     words = ["rest"] if scene.shm_pages or scene.locked_pages else []
     actors = [actor.word for actor in scene.actors]
     if scene.in_group:
@@ -119,7 +121,12 @@ def run(scene: Scene, trial: Trial) -> Outcome:
     runner = Runner(machine, lambda _: {})
     found = Outcome()
     for command in parse_script(script_text(scene, trial).splitlines()):
-        runner.run_one(command)
+        try:
+            runner.run_one(command)
+        except UserError:  # the twin stops where the kernel has nobody to kill
+            if not machine.kernel.dmesg:
+                raise
+            return Outcome(killed=NOBODY, by_machine=True, done=found.done)
         if machine.kernel.dmesg:
             return _outcome("\n".join(machine.kernel.dmesg), found, trial)
         found.done += 1
@@ -136,7 +143,7 @@ def _outcome(log: str, found: Outcome, trial: Trial) -> Outcome:
         found.killed, found.by_machine = kill.name, by_machine
         return found
     if trial.cap_pages is None:
-        found.killed, found.by_machine = "nobody", True  # a panic without a victim
+        found.killed, found.by_machine = NOBODY, True  # a panic without a victim
     return found
 
 

@@ -20,6 +20,10 @@ MOST_ACTORS = 24  # MODEL: processes that are rebuilt one by one; the small ones
 LEAST_PAGES = 16  # of an actor: below, its page tables outweigh it
 ROOM_SHARE = 0.01  # MODEL: free above the marks by more than this share of RAM is no shortage
 OTHERS = "others"
+_ALL_ITS_SWAP = (
+    "the swap that the group had used is all that it could get (swap is full, or memory.swappiness"
+    " is 0)"
+)
 
 
 class Actor(msgspec.Struct, kw_only=True):
@@ -172,7 +176,7 @@ def _group_scene(report: OomReport) -> Scene | str:
         return "the group's statistics are not in the text"
     page_kib = report.page_bytes >> 10
     stat = _sum(group.groups)
-    v1 = "rss" in stat or "cache" in stat
+    v1 = group.memsw is not None or "rss" in stat
     limit = group.memory.limit_kib // page_kib
     kernel_bytes = stat.get("kernel", 0) or sum(
         stat.get(key, 0) for key in ("kernel_stack", "slab", "percpu", "vmalloc")
@@ -225,11 +229,11 @@ def _group_swap(report: OomReport, stat: dict[str, int]) -> tuple[int, str]:
         limit_kib = group.memory.limit_kib or 0
         if group.memsw.usage_kib >= group.memsw.limit_kib:
             return max(group.memsw.limit_kib - limit_kib, 0), ""
-        return used_kib, "the swap that the group had used is all it could get (the rest was full)"
+        used_kib = max(group.memsw.usage_kib - group.memory.usage_kib, 0)
     if not used_kib:
         by_tasks = sum(row.swapents_pages or 0 for row in report.tasks)
         used_kib = by_tasks * (report.page_bytes >> 10)
-    return used_kib, "the swap that the group had used is all that it could get"
+    return used_kib, _ALL_ITS_SWAP
 
 
 def _anon_pages(report: OomReport, scene: Scene) -> list[int]:
