@@ -9,19 +9,21 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-# include/linux/gfp.h GFP_BITS, v3.10: bit -> name
+# include/linux/gfp.h ___GFP_DMA and the bits above, v3.10: bit -> name
 BITS_3 = (
     "DMA", "HIGHMEM", "DMA32", "MOVABLE", "WAIT", "HIGH", "IO", "FS", "COLD", "NOWARN", "REPEAT",
     "NOFAIL", "NORETRY", "MEMALLOC", "COMP", "ZERO", "NOMEMALLOC", "HARDWALL", "THISNODE",
     "RECLAIMABLE", "KMEMCG", "NOTRACK", "NO_KSWAPD", "OTHER_NODE", "WRITE",
 )  # fmt: skip
-# include/linux/gfp.h GFP_BITS, v4.4
+
+# include/linux/gfp.h ___GFP_DMA and the bits above, v4.4
 BITS_4 = (
     "DMA", "HIGHMEM", "DMA32", "MOVABLE", "RECLAIMABLE", "HIGH", "IO", "FS", "COLD", "NOWARN",
     "REPEAT", "NOFAIL", "NORETRY", "MEMALLOC", "COMP", "ZERO", "NOMEMALLOC", "HARDWALL", "THISNODE",
     "ATOMIC", "ACCOUNT", "NOTRACK", "DIRECT_RECLAIM", "OTHER_NODE", "WRITE", "KSWAPD_RECLAIM",
 )  # fmt: skip
-# include/linux/gfp_types.h GFP_BITS, v6.1, without KASAN's
+
+# include/linux/gfp_types.h ___GFP_DMA and the bits above, v6.1, without KASAN's
 BITS_6 = (
     "DMA", "HIGHMEM", "DMA32", "MOVABLE", "RECLAIMABLE", "HIGH", "IO", "FS", "ZERO", "ATOMIC",
     "DIRECT_RECLAIM", "KSWAPD_RECLAIM", "WRITE", "NOWARN", "RETRY_MAYFAIL", "NOFAIL", "NORETRY",
