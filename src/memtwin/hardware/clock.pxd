@@ -8,3 +8,4 @@ cdef class Clock:
     cdef void spend(self, long long duration_ns)
     cdef long long wait_until(self, long long time_ns, int why)
     cdef void charge_stall(self, long long duration_ns, int why)
+    cdef void go_back(self, long long now_ns, long long cpu_ns, list stall_ns, int must_yield)

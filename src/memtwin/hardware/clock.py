@@ -52,6 +52,22 @@ class Clock:
         self.spend(duration_ns)
         self.stall_ns[why] += duration_ns
 
+    @cython.cfunc
+    def go_back(
+        self,
+        now_ns: cython.longlong,
+        cpu_ns: cython.longlong,
+        stall_ns: list,  # type: ignore[type-arg]
+        must_yield: cython.int,
+    ) -> cython.void:
+        """What was spent since was a kernel thread's on another CPU: the task stands where it
+        stood.
+        """
+        self.now_ns = now_ns
+        self.cpu_ns = cpu_ns
+        self.stall_ns[:] = stall_ns
+        self.must_yield = must_yield
+
     def stall_names(self) -> tuple[str, ...]:
         """Names of the rows of `stall_ns`."""
         return STALLS

@@ -61,6 +61,7 @@ from memtwin.reclaim.lruvec import Lruvecs
 from memtwin.reclaim.memcg_lru import MemcgLru
 from memtwin.reclaim.mglru import Mglru
 from memtwin.reclaim.mglru_gens import MglruGens
+from memtwin.reclaim.mglru_node import MglruNode
 from memtwin.reclaim.mglru_walk import MglruWalk
 from memtwin.reclaim.migrate import Migrate
 from memtwin.reclaim.scan_balance import ScanBalance
@@ -199,12 +200,9 @@ class Kernel:
         )
         balance = ScanBalance(self.lruvecs, self.charge, self.swap, self.page_alloc)
         self.lru_scan = LruScan(self.lru, self.rmap, self.folio_reclaim, balance)
-        self.mglru = Mglru(
-            self.lru_scan,
-            walk,
-            MglruGens(walk, self.clock, self.cost),
-            MemcgLru(self.lruvecs, self.memcgs),
-            self.page_alloc,
+        gens = MglruGens(walk, self.clock, self.cost)
+        self.mglru = MglruNode(
+            Mglru(self.lru_scan, walk, gens, self.page_alloc), MemcgLru(self.lruvecs, self.memcgs)
         )
         self.shrinkers = Shrinkers(self.vmstat)
         self.vmscan = Vmscan(

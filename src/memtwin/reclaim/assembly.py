@@ -23,6 +23,7 @@ from memtwin.reclaim.lru_scan import LruScan
 from memtwin.reclaim.memcg_lru import MemcgLru
 from memtwin.reclaim.mglru import Mglru
 from memtwin.reclaim.mglru_gens import MglruGens
+from memtwin.reclaim.mglru_node import MglruNode
 from memtwin.reclaim.mglru_walk import MglruWalk
 from memtwin.reclaim.scan_balance import ScanBalance
 from memtwin.reclaim.shrinker import Shrinkers
@@ -80,7 +81,7 @@ def assemble(below: Below) -> Reclaim:
     lru_scan = LruScan(lru, below.rmap, folio_reclaim, balance)
     gens = MglruGens(walk, below.clock, below.cost)
     groups = MemcgLru(lru.lruvecs, lru.charge.table)
-    mglru = Mglru(lru_scan, walk, gens, groups, page_alloc)
+    mglru = MglruNode(Mglru(lru_scan, walk, gens, page_alloc), groups)
     shrinkers = Shrinkers(lru.vmstat)
     vmscan = Vmscan(lru_scan, mglru, shrinkers, page_alloc, below.folio_io, below.clock)
     kswapd = Kswapd(vmscan, page_alloc, below.folio_io, below.clock)

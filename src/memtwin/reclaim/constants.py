@@ -39,6 +39,10 @@ THROTTLE_JIFFY_NS = 4_000_000  # one jiffy at HZ 250 (Debian's CONFIG_HZ)
 HZ = 250
 
 KSWAPD_ASLEEP, KSWAPD_BALANCING, KSWAPD_THROTTLED, KSWAPD_DOZING = 0, 1, 2, 3
+KSWAPD_WOKEN, KSWAPD_PREEMPTED = 4, 5  # both want a CPU
+# MODEL: two runnable tasks of one CPU take turns at ticks: each is looked at (kernel/sched/fair.c
+# check_preempt_tick(), v6.1), and a slice of 3 ms (v6.12: 0.75 ms) is over by the first
+KSWAPD_TURN_NS = THROTTLE_JIFFY_NS
 
 MIN_LRU_BATCH = 64  # include/linux/mmzone.h MIN_LRU_BATCH = BITS_PER_LONG, v6.12
 MAX_LRU_BATCH = 4096  # 64 * MIN_LRU_BATCH

@@ -165,9 +165,8 @@ class FolioReclaim:
             self.keep(pfn)
         self.vmstat.count(PGACTIVATE, self.nr_activate_anon + self.nr_activate_file)
         self.free_the_freed()
-        if sc.is_kswapd == 0 or self.tunables.nr_cpus == 1:
-            nr_looked: cython.longlong = self.nr_isolated
-            self.clock.charge_stall(nr_looked * self.cost.scan_page_ns, STALL_RECLAIM)
+        nr_looked: cython.longlong = self.nr_isolated
+        self.clock.charge_stall(nr_looked * self.cost.scan_page_ns, STALL_RECLAIM)
         self.nr_isolated = 0
         return nr_reclaimed
 

@@ -3,9 +3,12 @@
 Imports page and reclaim/vmscan. Knows nothing of who allocates. Rules: mm/vmscan.c balance_pgdat()
 and kswapd(), v6.1 and v6.12.
 
-asleep -> (woken) balancing <-> throttled -> dozing (100 ms) -> asleep MODEL: on waking it runs to
-completion at once: with one CPU because waking preempts, with more because it runs beside its
-waker. It stops early only where the kernel's would sleep for I/O (throttled).
+asleep -> woken -> balancing <-> throttled | preempted -> dozing (100 ms) -> asleep
+
+MODEL: it has its first turn as it is woken: with one CPU because waking preempts, with more because
+it runs beside its waker. With one CPU its turns, a tick or the rest of a priority's pass long,
+alternate with the tasks'; with more the tasks' time stands still while it runs, and its next turn
+comes when their time has caught up.
 """
 
 from __future__ import annotations
@@ -32,7 +35,10 @@ from memtwin.reclaim.constants import (
     KSWAPD_ASLEEP,
     KSWAPD_BALANCING,
     KSWAPD_DOZING,
+    KSWAPD_PREEMPTED,
     KSWAPD_THROTTLED,
+    KSWAPD_TURN_NS,
+    KSWAPD_WOKEN,
     MAX_RECLAIM_RETRIES,
     SWAP_CLUSTER_MAX,
     THROTTLE_JIFFY_NS,
@@ -50,14 +56,18 @@ class KswapdNode:
     def __init__(self, node: int, nr_types: int) -> None:
         self.node = node
         self.state = KSWAPD_ASLEEP
-        self.until_ns = 0  # end of dozing or of a throttled pause
+        self.until_ns = 0  # end of dozing or of a throttled pause; when it may have a CPU
+        self.busy_until_ns = 0  # its own time, ahead of the tasks' where there are more CPUs
         self.order = 0  # asked for since it last looked
         self.highest = -1  # asked for since it last looked; -1 nothing
         self.run_order = 0
         self.run_highest = nr_types - 1
+        self.sleep_order = 0  # the node must be balanced for these before it may sleep
+        self.sleep_highest = nr_types - 1
         self.boost_left = 0
         self.boosted = 0
         self.nr_before = 0
+        self.pass_ended = 0  # 1: balance_pgdat's loop is over, what follows it is not done yet
         self.raise_priority = 1
         self.written_at_pause = 0
         self.sc = ScanControl(GFP_KERNEL, 0, nr_types - 1)
@@ -80,7 +90,7 @@ class Kswapd:
         self.vmstat: VmStat = page_alloc.vmstat
         self.tunables: Tunables = page_alloc.tunables
         self.nodes = [KswapdNode(node, self.zones.nr_types) for node in range(self.zones.nr_nodes)]
-        self.nr_pending = 0  # woken, and not run yet
+        self.nr_pending = 0  # that want a CPU
         self.compact: CompactPolicy | None = None  # what follows it; the machine connects it
 
     # -- waking --------------------------------------------------------------------------------
@@ -102,11 +112,19 @@ class Kswapd:
             return 0
         if state.state == KSWAPD_DOZING:
             self.vmstat.count(KSWAPD_LOW_WMARK_HIT_QUICKLY, 1)
-            # woken early it keeps the order it balanced for
-            if state.sc.order > state.order:
-                state.order = state.sc.order
-        self.begin(state)
+            if state.sleep_order > state.order:
+                state.order = state.sleep_order
+        self.want_cpu(state, KSWAPD_WOKEN)
         return 1
+
+    @cython.cfunc
+    def want_cpu(self, state: KswapdNode, why: cython.int) -> cython.void:
+        """It is runnable from now on, or from when its own time is reached."""
+        state.state = why
+        state.until_ns = self.clock.now_ns
+        if state.busy_until_ns > state.until_ns:
+            state.until_ns = state.busy_until_ns
+        self.nr_pending += 1
 
     @cython.cfunc
     def wake_all(self, gfp: cython.int, order: cython.int) -> cython.void:
@@ -123,59 +141,59 @@ class Kswapd:
 
     @cython.ccall
     def run_pending(self) -> cython.int:
-        """Let every kswapd that is awake work until it sleeps or pauses; 0."""
+        """Let every kswapd that may have a CPU now have its turn; 0."""
         i: cython.int
         if self.nr_pending == 0:
             return 0
         for i in range(len(self.nodes)):
             state: KswapdNode = self.nodes[i]
-            if state.state == KSWAPD_BALANCING:
-                self.run(state)
+            if state.state == KSWAPD_WOKEN or state.state == KSWAPD_PREEMPTED:
+                if self.clock.now_ns >= state.until_ns:
+                    self.run(state)
         return 0
 
     @cython.ccall
     def next_ns(self) -> cython.longlong:
-        """When some kswapd's pause or doze ends, or -1: the machine then calls `tick`."""
+        """When some kswapd has its next turn, or its pause or doze ends; -1: the machine calls
+        `tick` then.
+        """
         first: cython.longlong = -1
         i: cython.int
         for i in range(len(self.nodes)):
             state: KswapdNode = self.nodes[i]
-            if state.state == KSWAPD_DOZING or state.state == KSWAPD_THROTTLED:
-                if first < 0 or state.until_ns < first:
-                    first = state.until_ns
+            if state.state != KSWAPD_ASLEEP and (first < 0 or state.until_ns < first):
+                first = state.until_ns
         return first
 
     @cython.ccall
     def tick(self) -> cython.int:
-        """Carry on what is due by now: ended dozes and pauses, and awake kswapds; 0."""
+        """Carry on what is due by now: ended dozes and pauses, and turns; 0."""
         i: cython.int
         for i in range(len(self.nodes)):
             state: KswapdNode = self.nodes[i]
             if state.state == KSWAPD_THROTTLED:
-                # __acct_reclaim_writeback(): woken early once a batch was written
-                written: cython.longlong = self.vmstat.node_page_state(
-                    state.node, NR_THROTTLED_WRITTEN
-                )
-                batch: cython.longlong = SWAP_CLUSTER_MAX
-                if (
-                    self.clock.now_ns >= state.until_ns
-                    or written - state.written_at_pause > batch * self.folio_io.nr_throttled
-                ):
-                    self.folio_io.nr_throttled -= 1
-                    state.state = KSWAPD_BALANCING
-                    self.nr_pending += 1
-                    self.after_shrink(state)
-                    self.run(state)
+                self.end_pause(state)
             elif state.state == KSWAPD_DOZING and self.clock.now_ns >= state.until_ns:
                 if self.may_sleep(state):
                     state.state = KSWAPD_ASLEEP
                 else:
                     self.vmstat.count(KSWAPD_HIGH_WMARK_HIT_QUICKLY, 1)
-                    self.begin(state)
-                    self.run(state)
-            elif state.state == KSWAPD_BALANCING:
-                self.run(state)
-        return 0
+                    self.want_cpu(state, KSWAPD_WOKEN)
+        return self.run_pending()
+
+    @cython.cfunc
+    def end_pause(self, state: KswapdNode) -> cython.void:
+        """Go on after a throttled pause when it is over, or early once a batch was written."""
+        # mm/vmscan.c __acct_reclaim_writeback(), v6.1
+        written: cython.longlong = self.vmstat.node_page_state(state.node, NR_THROTTLED_WRITTEN)
+        batch: cython.longlong = SWAP_CLUSTER_MAX
+        if (
+            self.clock.now_ns >= state.until_ns
+            or written - state.written_at_pause > batch * self.folio_io.nr_throttled
+        ):
+            self.folio_io.nr_throttled -= 1
+            self.want_cpu(state, KSWAPD_PREEMPTED)
+            state.pass_ended = self.after_shrink(state)
 
     # -- balancing -----------------------------------------------------------------------------
 
@@ -183,13 +201,12 @@ class Kswapd:
     def begin(self, state: KswapdNode) -> cython.void:
         """Start balance_pgdat for what was asked."""
         idx: cython.int
-        state.state = KSWAPD_BALANCING
-        self.nr_pending += 1
         if state.highest >= 0:
             state.run_highest = state.highest
         state.run_order = state.order
         state.order = 0
         state.highest = -1
+        state.pass_ended = 0
         state.sc = ScanControl(GFP_KERNEL, state.run_order, state.run_highest)
         state.sc.is_kswapd = 1
         self.vmstat.count(PAGEOUTRUN, 1)
@@ -209,26 +226,45 @@ class Kswapd:
 
     @cython.cfunc
     def run(self, state: KswapdNode) -> cython.void:
-        """Balance until the node is balanced, hopeless, or kswapd must pause."""
+        """One turn: balance until the node is balanced or hopeless, it must pause, or its time is
+        up.
+        """
+        came_ns: cython.longlong = self.clock.now_ns
+        cpu_ns: cython.longlong = self.clock.cpu_ns
+        must_yield: cython.int = self.clock.must_yield
+        stall_ns = list(self.clock.stall_ns)
+        self.nr_pending -= 1
+        if state.state == KSWAPD_WOKEN:
+            self.begin(state)
+        state.state = KSWAPD_BALANCING
         while state.state == KSWAPD_BALANCING:
+            state.sc.turn_end_ns = came_ns + KSWAPD_TURN_NS
             self.folio_io.run_completions(self.clock.now_ns)
-            if self.step(state) == 0:
-                continue
-            if state.state == KSWAPD_THROTTLED:
-                return
-            self.finish(state)
+            if state.pass_ended or self.step(state):
+                if state.state == KSWAPD_BALANCING:
+                    self.finish(state)
+            elif self.clock.now_ns >= state.sc.turn_end_ns:
+                self.want_cpu(state, KSWAPD_PREEMPTED)
+        if self.tunables.nr_cpus > 1:
+            state.busy_until_ns = self.clock.now_ns
+            self.clock.go_back(came_ns, cpu_ns, stall_ns, must_yield)
+        elif state.state == KSWAPD_PREEMPTED:
+            # the tasks have a turn as long
+            state.until_ns += self.clock.cpu_ns - cpu_ns
 
     @cython.cfunc
-    def step(self, state: KswapdNode) -> cython.int:
-        """One priority of balance_pgdat; 1 when it is over or kswapd pauses."""
-        sc: ScanControl = state.sc
-        balanced: cython.int = self.balanced(state.node, sc.order, state.run_highest)
+    def needs_no_pass(self, state: KswapdNode) -> cython.int:
+        """1 when the node is balanced and no boost is left to work off."""
+        balanced: cython.int = self.balanced(state.node, state.sc.order, state.run_highest)
         if not balanced and state.boost_left > 0:
             state.boost_left = 0
-            sc.priority = DEF_PRIORITY
-            return 0
-        if state.boost_left == 0 and balanced:
-            return 1
+            state.sc.priority = DEF_PRIORITY
+        return 1 if balanced and state.boost_left == 0 else 0
+
+    @cython.cfunc
+    def begin_pass(self, state: KswapdNode) -> cython.void:
+        """What balance_pgdat does before kswapd_shrink_node."""
+        sc: ScanControl = state.sc
         state.raise_priority = 1
         if state.boost_left > 0 and sc.priority == DEF_PRIORITY - 2:
             state.raise_priority = 0
@@ -246,14 +282,24 @@ class Kswapd:
             if zone.managed_pages > 0:
                 high: cython.longlong = zone.wmark_high + zone.watermark_boost
                 sc.nr_to_reclaim += high if high > SWAP_CLUSTER_MAX else SWAP_CLUSTER_MAX
+
+    @cython.cfunc
+    def step(self, state: KswapdNode) -> cython.int:
+        """One priority of balance_pgdat, or what is left of it; 1 when it is over or it pauses."""
+        sc: ScanControl = state.sc
+        if not sc.preempted:
+            if self.needs_no_pass(state):
+                return 1
+            self.begin_pass(state)
         pause_ns: cython.longlong = self.vmscan.shrink_node(state.node, sc)
+        if sc.preempted:
+            return 0
         if pause_ns > 0:
             self.folio_io.unplug()
             state.state = KSWAPD_THROTTLED
             state.until_ns = self.clock.now_ns + pause_ns
             state.written_at_pause = self.vmstat.node_page_state(state.node, NR_THROTTLED_WRITTEN)
             self.folio_io.nr_throttled += 1
-            self.nr_pending -= 1
             return 1
         return self.after_shrink(state)
 
@@ -285,6 +331,7 @@ class Kswapd:
                     # v6.12: once more with anonymous pages in it
                     sc.no_cache_trim_mode = 1
                     sc.priority = DEF_PRIORITY
+                    state.pass_ended = 0
                     return
             if sc.nr_reclaimed == 0:
                 self.vmscan.kswapd_failures[state.node] += 1
@@ -298,12 +345,20 @@ class Kswapd:
                 zone.watermark_boost -= less
         if not self.tunables.lru_gen_enabled:
             self.vmscan.balance.snapshot_refaults(0, state.node)
-        self.nr_pending -= 1
+        # what was asked for meanwhile decides whether it may sleep, unless it gave up on its order:
+        # mm/vmscan.c kswapd(), v6.12
+        compact_order: cython.int = state.order
+        state.sleep_order = state.order
+        state.sleep_highest = state.highest if state.highest >= 0 else state.run_highest
+        if sc.order < state.run_order:
+            compact_order = state.run_order
+            state.sleep_order = sc.order
+            state.sleep_highest = state.run_highest
         if self.may_sleep(state):
             state.state = KSWAPD_DOZING
             state.until_ns = self.clock.now_ns + 25 * THROTTLE_JIFFY_NS
             if self.compact is not None:
-                self.compact.kswapd_sleeps(state.node, state.run_order, state.run_highest)
+                self.compact.kswapd_sleeps(state.node, compact_order, state.sleep_highest)
             return
         self.vmstat.count(KSWAPD_HIGH_WMARK_HIT_QUICKLY, 1)
         self.begin(state)
@@ -313,7 +368,7 @@ class Kswapd:
         """prepare_kswapd_sleep: balanced, or hopeless."""
         if self.vmscan.kswapd_failures[state.node] >= MAX_RECLAIM_RETRIES:
             return 1
-        if self.balanced(state.node, state.sc.order, state.run_highest):
+        if self.balanced(state.node, state.sleep_order, state.sleep_highest):
             # clear_pgdat_congested()
             self.vmscan.congested[state.node] = 0
             self.vmscan.node_congested[state.node] = 0
@@ -367,7 +422,8 @@ class Kswapd:
 
     def columns(self) -> list[tuple[str, object]]:
         """(name, value) of all state, for digests."""
-        names = ["state", "until_ns", "order", "highest", "run_order", "run_highest", "boost_left"]
+        names = ["state", "until_ns", "busy_until_ns", "order", "highest", "run_order"]
+        names += ["run_highest", "sleep_order", "sleep_highest", "boost_left"]
         return [
             (f"{state.node}.{name}", getattr(state, name)) for state in self.nodes for name in names
         ]

@@ -52,8 +52,6 @@ cdef class LruScan:
     cdef public FlusherThreads flushers
     cdef public int flusher_wanted
     cdef public long long nr_total_scanned
-    cdef public I8 nr_left
-    cdef public I8 nr_target
     cdef public I8 zone_taken
     cdef public int skip_head
     cdef public I4 skip_event
@@ -72,5 +70,6 @@ cdef class LruScan:
     cdef void shrink_active_list(self, long long nr_to_scan, int lruvec, ScanControl sc, int lru)
     cdef long long shrink_list(self, int lru, long long nr_to_scan, int lruvec, ScanControl sc)
     cdef void shrink_lruvec(self, int lruvec, ScanControl sc)
+    cdef long long shrink_lists(self, int lruvec, ScanControl sc)
     cpdef int can_age_anon(self)
-    cdef int scale_targets(self) noexcept
+    cdef int scale_targets(self, ScanControl sc) noexcept

@@ -78,8 +78,6 @@ class LruScan:
         self.flushers = FlusherThreads()  # the file rooms put theirs here
         self.flusher_wanted = 0  # 1: wakeup_flusher_threads() is owed
         self.nr_total_scanned = 0  # of the last isolation, skipped pages included
-        self.nr_left = zeros(NR_LRU_LISTS, "i8")  # pages still to scan of each list
-        self.nr_target = zeros(NR_LRU_LISTS, "i8")
         self.zone_taken = zeros(lru.lruvecs.zones.nr_zones, "i8")
         self.skip_head = lru.mem.new_head()
         # zones' PGSKIP_* by zone number
@@ -282,10 +280,9 @@ class LruScan:
         self.memcgs.count_event(memcg, PGDEACTIVATE, deactivated)
         if self.tunables.kernel >= 612 and nr_rotated > 0:
             self.lruvecs.note_cost(lruvec, is_file, nr_rotated)
-        if sc.is_kswapd == 0 or self.tunables.nr_cpus == 1:
-            self.folio_reclaim.clock.charge_stall(
-                nr * self.folio_reclaim.cost.rmap_walk_ns, STALL_RECLAIM
-            )
+        self.folio_reclaim.clock.charge_stall(
+            nr * self.folio_reclaim.cost.rmap_walk_ns, STALL_RECLAIM
+        )
 
     @cython.cfunc
     def shrink_list(
@@ -304,38 +301,50 @@ class LruScan:
     def shrink_lruvec(self, lruvec: cython.int, sc: ScanControl) -> cython.void:
         """Scan all four lists in turns of 32 pages, in proportion, until enough is freed."""
         folio_io: FolioIo = self.folio_reclaim.folio_io
-        self.balance.get_scan_count(lruvec, sc)
         freed: cython.longlong = 0
-        step: cython.longlong
         lru: cython.int
-        for lru in range(4):
-            self.nr_left[lru] = self.balance.nr[lru]
-            self.nr_target[lru] = self.balance.nr[lru]
+        if sc.preempted:
+            freed = sc.at_done
+            sc.preempted = 0
+        else:
+            self.balance.get_scan_count(lruvec, sc)
+            for lru in range(4):
+                sc.nr_left[lru] = self.balance.nr[lru]
+                sc.nr_target[lru] = self.balance.nr[lru]
         proportional: cython.int = 0
         if sc.target_memcg <= 0 and not sc.is_kswapd and sc.priority == DEF_PRIORITY:
             proportional = 1
         while (
-            self.nr_left[LRU_INACTIVE_ANON] > 0
-            or self.nr_left[LRU_ACTIVE_FILE] > 0
-            or self.nr_left[LRU_INACTIVE_FILE] > 0
+            sc.nr_left[LRU_INACTIVE_ANON] > 0
+            or sc.nr_left[LRU_ACTIVE_FILE] > 0
+            or sc.nr_left[LRU_INACTIVE_FILE] > 0
         ):
-            for lru in range(4):
-                if self.nr_left[lru] > 0:
-                    step = self.nr_left[lru]
-                    if step > SWAP_CLUSTER_MAX:
-                        step = SWAP_CLUSTER_MAX
-                    self.nr_left[lru] -= step
-                    freed += self.shrink_list(lru, step, lruvec, sc)
+            freed += self.shrink_lists(lruvec, sc)
             # interrupts come in between: what they end is rotated to where the next turn looks
             folio_io.run_completions(folio_io.clock.now_ns)
-            if freed < sc.nr_to_reclaim or proportional:
-                continue
-            if not self.scale_targets():
+            if freed >= sc.nr_to_reclaim and not proportional and not self.scale_targets(sc):
                 break
+            if sc.turn_is_over(folio_io.clock.now_ns, lruvec, freed):
+                folio_io.unplug()
+                return
         folio_io.unplug()
         sc.nr_reclaimed += freed
         if self.can_age_anon() and self.balance.inactive_is_low(lruvec, LRU_INACTIVE_ANON):
             self.shrink_active_list(SWAP_CLUSTER_MAX, lruvec, sc, LRU_ACTIVE_ANON)
+
+    @cython.cfunc
+    def shrink_lists(self, lruvec: cython.int, sc: ScanControl) -> cython.longlong:
+        """Scan up to 32 pages of each list that has some left to scan; pages freed."""
+        freed: cython.longlong = 0
+        lru: cython.int
+        for lru in range(4):
+            if sc.nr_left[lru] > 0:
+                step: cython.longlong = sc.nr_left[lru]
+                if step > SWAP_CLUSTER_MAX:
+                    step = SWAP_CLUSTER_MAX
+                sc.nr_left[lru] -= step
+                freed += self.shrink_list(lru, step, lruvec, sc)
+        return freed
 
     @cython.ccall
     def can_age_anon(self) -> cython.int:
@@ -344,10 +353,10 @@ class LruScan:
 
     @cython.cfunc
     @cython.exceptval(check=False)
-    def scale_targets(self) -> cython.int:
+    def scale_targets(self, sc: ScanControl) -> cython.int:
         """Enough is freed: stop the smaller type, scale the other down; 0 when either is done."""
-        nr_file: cython.longlong = self.nr_left[LRU_INACTIVE_FILE] + self.nr_left[LRU_ACTIVE_FILE]
-        nr_anon: cython.longlong = self.nr_left[LRU_INACTIVE_ANON] + self.nr_left[LRU_ACTIVE_ANON]
+        nr_file: cython.longlong = sc.nr_left[LRU_INACTIVE_FILE] + sc.nr_left[LRU_ACTIVE_FILE]
+        nr_anon: cython.longlong = sc.nr_left[LRU_INACTIVE_ANON] + sc.nr_left[LRU_ACTIVE_ANON]
         if nr_file == 0 or nr_anon == 0:
             return 0
         small: cython.int = LRU_INACTIVE_ANON
@@ -357,13 +366,13 @@ class LruScan:
             small = LRU_INACTIVE_FILE
             large = LRU_INACTIVE_ANON
             left = nr_file
-        target: cython.longlong = self.nr_target[small] + self.nr_target[small + 1] + 1
+        target: cython.longlong = sc.nr_target[small] + sc.nr_target[small + 1] + 1
         percent: cython.longlong = left * 100 // target
-        self.nr_left[small] = 0
-        self.nr_left[small + 1] = 0
+        sc.nr_left[small] = 0
+        sc.nr_left[small + 1] = 0
         lru: cython.int
         for lru in range(large, large + 2):
-            scanned: cython.longlong = self.nr_target[lru] - self.nr_left[lru]
-            wanted: cython.longlong = self.nr_target[lru] * (100 - percent) // 100
-            self.nr_left[lru] = wanted - scanned if wanted > scanned else 0
+            scanned: cython.longlong = sc.nr_target[lru] - sc.nr_left[lru]
+            wanted: cython.longlong = sc.nr_target[lru] * (100 - percent) // 100
+            sc.nr_left[lru] = wanted - scanned if wanted > scanned else 0
         return 1

@@ -7,12 +7,10 @@ from memtwin.reclaim.folio_reclaim cimport FolioReclaim
 from memtwin.reclaim.lru_gen cimport LruGen
 from memtwin.reclaim.lru_scan cimport LruScan
 from memtwin.reclaim.lruvec cimport Lruvecs
-from memtwin.reclaim.memcg_lru cimport MemcgLru
 from memtwin.reclaim.mglru_gens cimport MglruGens
 from memtwin.reclaim.mglru_walk cimport MglruWalk
 from memtwin.reclaim.scan_balance cimport ScanBalance
 from memtwin.reclaim.scan_control cimport ScanControl
-from memtwin.reclaim.shrinker cimport Shrinkers
 
 cdef int DEF_PRIORITY
 cdef int GEN_ANON
@@ -22,15 +20,8 @@ cdef long long LRU_REFS_MASK
 cdef int MAX_LRU_BATCH
 cdef int MAX_NR_GENS
 cdef int MAX_SWAPPINESS
-cdef int MEMCG_LOW
-cdef int MEMCG_LRU_NOP
-cdef int MEMCG_LRU_TAIL
-cdef int MEMCG_LRU_YOUNG
-cdef int MEMCG_NR_GENS
 cdef int MIN_LRU_BATCH
 cdef int MIN_NR_GENS
-cdef int NR_INACTIVE_ANON
-cdef int NR_INACTIVE_FILE
 cdef int PGREFILL
 cdef int PGSCAN_ANON
 cdef int PGSCAN_DIRECT
@@ -51,7 +42,6 @@ cdef long long PG_SWAPCACHE
 cdef long long PG_WORKINGSET
 cdef long long PG_WRITEBACK
 cdef int REFS_MAX
-cdef int SEG_TAIL
 
 cdef class Mglru:
     cdef public LruScan lru_scan
@@ -59,7 +49,6 @@ cdef class Mglru:
     cdef public ScanBalance balance
     cdef public MglruWalk walk
     cdef public MglruGens gens
-    cdef public MemcgLru groups
     cdef public PageAlloc page_alloc
     cdef public MemMap mem
     cdef public VmStat vmstat
@@ -81,10 +70,3 @@ cdef class Mglru:
     cdef long long pages_to_scan(self, int lruvec, ScanControl sc, int swappiness)
     cdef int should_abort_scan(self, ScanControl sc, int node)
     cdef int try_to_shrink_lruvec(self, int lruvec, ScanControl sc)
-    cdef void shrink_lruvec(self, int lruvec, ScanControl sc)
-    cdef void shrink_node(self, int node, ScanControl sc, Shrinkers shrinkers)
-    cdef void set_initial_priority(self, int node, ScanControl sc)
-    cdef void age_node(self, int node, ScanControl sc)
-    cdef void shrink_many(self, int node, ScanControl sc, Shrinkers shrinkers)
-    cdef int shrink_one(self, int lruvec, ScanControl sc, Shrinkers shrinkers)
-    cdef int is_sizable(self, int lruvec, ScanControl sc)

@@ -1,6 +1,7 @@
-"""Owns multi-gen LRU's eviction and generations: what to evict, when to make a new generation.
+"""Owns multi-gen LRU's eviction from one lruvec: what to evict, when to make a new generation.
 
-Imports the reclaim room below vmscan and page. Aging itself is `mglru_walk`. Rules: mm/vmscan.c
+Imports the reclaim room below vmscan and page. Aging itself is `mglru_walk`, the way through the
+groups of a node `mglru_node`. Rules: mm/vmscan.c
 lru_gen_*, v6.12, which a 6.1 kernel with lru_gen switched on is given too.
 """
 
@@ -9,7 +10,6 @@ from __future__ import annotations
 import cython
 
 from memtwin.columns import zeros
-from memtwin.memcg.constants import MEMCG_LOW
 from memtwin.page.flags import (
     LRU_REFS_MASK,
     PG_ACTIVE,
@@ -30,8 +30,6 @@ from memtwin.page.mem_map import MemMap
 from memtwin.page.page_alloc import PageAlloc
 from memtwin.page.vmstat import VmStat
 from memtwin.page.vmstat_items import (
-    NR_INACTIVE_ANON,
-    NR_INACTIVE_FILE,
     PGREFILL,
     PGSCAN_ANON,
     PGSCAN_DIRECT,
@@ -48,25 +46,18 @@ from memtwin.reclaim.constants import (
     MAX_LRU_BATCH,
     MAX_NR_GENS,
     MAX_SWAPPINESS,
-    MEMCG_LRU_NOP,
-    MEMCG_LRU_TAIL,
-    MEMCG_LRU_YOUNG,
-    MEMCG_NR_GENS,
     MIN_LRU_BATCH,
     MIN_NR_GENS,
     REFS_MAX,
-    SEG_TAIL,
 )
 from memtwin.reclaim.folio_reclaim import FolioReclaim
 from memtwin.reclaim.lru_gen import LruGen
 from memtwin.reclaim.lru_scan import LruScan
 from memtwin.reclaim.lruvec import Lruvecs
-from memtwin.reclaim.memcg_lru import MemcgLru
 from memtwin.reclaim.mglru_gens import MglruGens
 from memtwin.reclaim.mglru_walk import MglruWalk
 from memtwin.reclaim.scan_balance import ScanBalance
 from memtwin.reclaim.scan_control import ScanControl
-from memtwin.reclaim.shrinker import Shrinkers
 
 
 @cython.final
@@ -75,15 +66,13 @@ class Mglru:
     """Evicts from generations."""
 
     def __init__(
-        self, lru_scan: LruScan, walk: MglruWalk, gens: MglruGens, groups: MemcgLru,
-        page_alloc: PageAlloc,
-    ) -> None:  # fmt: skip
+        self, lru_scan: LruScan, walk: MglruWalk, gens: MglruGens, page_alloc: PageAlloc
+    ) -> None:
         self.lru_scan = lru_scan
         self.folio_reclaim: FolioReclaim = lru_scan.folio_reclaim
         self.balance: ScanBalance = lru_scan.balance
         self.walk = walk
         self.gens = gens
-        self.groups = groups
         self.page_alloc = page_alloc
         self.mem: MemMap = lru_scan.mem
         self.vmstat: VmStat = lru_scan.vmstat
@@ -369,6 +358,9 @@ class Mglru:
         swappiness: cython.int = self.swappiness_of(lruvec, sc)
         scanned: cython.longlong = 0
         wanted: cython.longlong
+        if sc.preempted:
+            scanned = sc.at_done
+            sc.preempted = 0
         while True:
             self.folio_reclaim.folio_io.run_completions(self.folio_reclaim.clock.now_ns)
             wanted = self.pages_to_scan(lruvec, sc, swappiness)
@@ -380,117 +372,8 @@ class Mglru:
             scanned += delta
             if scanned >= wanted or self.should_abort_scan(sc, lruvec % self.lruvecs.nr_nodes):
                 break
+            if sc.turn_is_over(self.folio_reclaim.clock.now_ns, lruvec, scanned):
+                return 0
         if sc.nr_unqueued_dirty > 0 and sc.nr_unqueued_dirty == sc.nr_file_taken:
             self.lru_scan.meet_unqueued_dirty(sc, lruvec % self.lruvecs.nr_nodes)
         return 1 if wanted < 0 else 0
-
-    # -- entry points --------------------------------------------------------------------------
-
-    @cython.cfunc
-    def shrink_lruvec(self, lruvec: cython.int, sc: ScanControl) -> cython.void:
-        """Reclaim inside a group, for its limit (lru_gen_shrink_lruvec)."""
-        self.lru_scan.lru.lru_add_drain()
-        self.walk.has_walk = sc.proactive
-        if self.try_to_shrink_lruvec(lruvec, sc):
-            self.groups.rotate(lruvec, MEMCG_LRU_YOUNG)
-        self.walk.has_walk = 0
-        self.folio_reclaim.folio_io.unplug()
-
-    @cython.cfunc
-    def shrink_node(self, node: cython.int, sc: ScanControl, shrinkers: Shrinkers) -> cython.void:
-        """Reclaim on a node for the machine (lru_gen_shrink_node)."""
-        before: cython.longlong = sc.nr_reclaimed
-        if not sc.may_writepage or not sc.may_unmap:
-            return
-        self.lru_scan.lru.lru_add_drain()
-        self.walk.has_walk = 1 if sc.is_kswapd or sc.proactive else 0
-        self.set_initial_priority(node, sc)
-        if sc.is_kswapd:
-            sc.nr_reclaimed = 0
-        self.shrink_many(node, sc, shrinkers)
-        if sc.is_kswapd:
-            sc.nr_reclaimed += before
-        self.walk.has_walk = 0
-        self.folio_reclaim.folio_io.unplug()
-
-    @cython.cfunc
-    def set_initial_priority(self, node: cython.int, sc: ScanControl) -> cython.void:
-        """Start harder when much is wanted of little (set_initial_priority)."""
-        if sc.priority != DEF_PRIORITY or sc.nr_to_reclaim < MIN_LRU_BATCH:
-            return
-        reclaimable: cython.longlong = self.vmstat.node_page_state(node, NR_INACTIVE_FILE)
-        if self.balance.can_reclaim_anon(0):
-            reclaimable += self.vmstat.node_page_state(node, NR_INACTIVE_ANON)
-        wanted: cython.longlong = sc.nr_to_reclaim - 1
-        priority: cython.int = -1
-        while reclaimable > 0:
-            reclaimable >>= 1
-            priority += 1
-        while wanted > 0:
-            wanted >>= 1
-            priority -= 1
-        if priority > DEF_PRIORITY:
-            priority = DEF_PRIORITY
-        if priority < DEF_PRIORITY // 2:
-            priority = DEF_PRIORITY // 2
-        sc.priority = priority
-
-    @cython.cfunc
-    def age_node(self, node: cython.int, sc: ScanControl) -> cython.void:
-        """What kswapd does before each pass (lru_gen_age_node with min_ttl_ms 0)."""
-        self.set_initial_priority(node, sc)
-
-    @cython.cfunc
-    def shrink_many(self, node: cython.int, sc: ScanControl, shrinkers: Shrinkers) -> cython.void:
-        """Groups of the memcg generation at hand, in order, until enough is freed."""
-        self.groups.know_groups()
-        gen: cython.int = self.groups.seq[node] % MEMCG_NR_GENS
-        fifo: list[int] = self.groups.fifo[node * MEMCG_NR_GENS + gen]
-        at: cython.int = 0
-        while at < len(fifo):
-            lruvec: cython.int = fifo[at]
-            op: cython.int = self.shrink_one(lruvec, sc, shrinkers)
-            stop: cython.int = self.should_abort_scan(sc, node)
-            if op == MEMCG_LRU_NOP:
-                at += 1
-            else:
-                self.groups.rotate(lruvec, op)
-            if stop:
-                return
-
-    @cython.cfunc
-    def shrink_one(self, lruvec: cython.int, sc: ScanControl, shrinkers: Shrinkers) -> cython.int:
-        """One group: evict, shrink its kernel objects; where it goes in the order of groups."""
-        memcg: cython.int = lruvec // self.lruvecs.nr_nodes
-        node: cython.int = lruvec % self.lruvecs.nr_nodes
-        if memcg > 0:
-            usage: cython.longlong = self.balance.memcgs.usage[memcg]
-            least: cython.longlong = self.balance.effective_min(memcg)
-            low: cython.longlong = self.balance.effective_low(memcg)
-            if least > 0 and least >= usage:
-                return MEMCG_LRU_YOUNG
-            if low > 0 and low >= usage:
-                if self.groups.seg[lruvec] != SEG_TAIL:
-                    return MEMCG_LRU_TAIL
-                self.balance.memcgs.memory_event_add(memcg, MEMCG_LOW)
-        success: cython.int = self.try_to_shrink_lruvec(lruvec, sc)
-        shrinkers.shrink_slab(sc.gfp, node, memcg, sc.priority)
-        sc.nr_reclaimed += shrinkers.take_reclaimed()
-        if success and self.balance.memcgs.online[memcg]:
-            return MEMCG_LRU_YOUNG
-        if not success and self.is_sizable(lruvec, sc):
-            return MEMCG_LRU_NOP
-        return MEMCG_LRU_TAIL if self.groups.seg[lruvec] != SEG_TAIL else MEMCG_LRU_YOUNG
-
-    @cython.cfunc
-    def is_sizable(self, lruvec: cython.int, sc: ScanControl) -> cython.int:
-        """1 when a group has enough pages at this priority (lruvec_is_sizable)."""
-        total: cython.longlong = 0
-        gen_type: cython.int
-        seq: cython.longlong
-        for gen_type in range(0 if self.swappiness_of(lruvec, sc) > 0 else 1, 2):
-            for seq in range(self.gen.min_seq[lruvec * 2 + gen_type], self.gen.max_seq[lruvec] + 1):
-                total += self.gens.size_of(lruvec, seq, gen_type)
-        if self.balance.memcgs.online[lruvec // self.lruvecs.nr_nodes]:
-            total >>= sc.priority
-        return 1 if total > 0 else 0

@@ -1,3 +1,5 @@
+from libc.stdint cimport int64_t
+
 cdef int DEF_PRIORITY
 cdef int GLOBAL_RECLAIM
 cdef int SWAP_CLUSTER_MAX
@@ -30,6 +32,13 @@ cdef class ScanControl:
     cdef public long long file_cost
     cdef public long long nr_scanned
     cdef public long long nr_reclaimed
+    cdef public long long turn_end_ns
+    cdef public int preempted
+    cdef public int at_lruvec
+    cdef public long long at_done
+    cdef public long long nr_before
+    cdef public int64_t[::1] nr_left
+    cdef public int64_t[::1] nr_target
     cdef public long long nr_dirty
     cdef public long long nr_unqueued_dirty
     cdef public long long nr_congested
@@ -37,4 +46,5 @@ cdef class ScanControl:
     cdef public long long nr_immediate
     cdef public long long nr_file_taken
     cdef public long long nr_taken
+    cdef int turn_is_over(self, long long now_ns, int lruvec, long long done) noexcept
     cdef void clear_nr(self) noexcept

@@ -1,13 +1,14 @@
 """Owns the orders and the tally of one reclaim: struct scan_control of mm/vmscan.c, v6.1.
 
-Imports nothing of the house but its room's constants. A plain record; vmscan, kswapd and slowpath
-fill it.
+Imports columns and its room's constants. A plain record; vmscan, kswapd and slowpath fill it. What
+the kernel keeps on the stack of a kswapd that is preempted is kept here too.
 """
 
 from __future__ import annotations
 
 import cython
 
+from memtwin.columns import zeros
 from memtwin.reclaim.constants import DEF_PRIORITY, GLOBAL_RECLAIM, SWAP_CLUSTER_MAX
 
 
@@ -44,7 +45,28 @@ class ScanControl:
         self.file_cost = 0
         self.nr_scanned = 0
         self.nr_reclaimed = 0
+        # a kswapd whose turn ends inside a pass over a node leaves here where it stands
+        self.turn_end_ns = 0
+        self.preempted = 0  # 1: the pass goes on where it was left
+        self.at_lruvec = 0
+        self.at_done = 0  # pages freed (classic lists) or scanned (generations) of that lruvec
+        self.nr_before = 0  # nr_reclaimed as the pass began
+        self.nr_left = zeros(4, "i8")  # pages still to scan of each list
+        self.nr_target = zeros(4, "i8")
         self.clear_nr()
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def turn_is_over(
+        self, now_ns: cython.longlong, lruvec: cython.int, done: cython.longlong
+    ) -> cython.int:
+        """1 when kswapd has to leave `lruvec`, `done` pages on; what it does is resumable there."""
+        if not self.is_kswapd or now_ns < self.turn_end_ns:
+            return 0
+        self.preempted = 1
+        self.at_lruvec = lruvec
+        self.at_done = done
+        return 1
 
     @cython.cfunc
     @cython.exceptval(check=False)

@@ -35,6 +35,7 @@ cdef int NR_FREE_PAGES
 cdef int PAGE_ALLOC_COSTLY_ORDER
 cdef int PGSCAN_DIRECT_THROTTLE
 cdef int STALL_HIGH
+cdef int STALL_RECLAIM
 cdef int SWAP_CLUSTER_MAX
 cdef long long THROTTLE_JIFFY_NS
 
@@ -55,6 +56,7 @@ cdef class Slowpath:
     cdef int alloc_slowly(self, int gfp, int order)
     cdef int compact_first(self, int gfp, int order, int alloc_flags)
     cdef long long direct_reclaim(self, int gfp, int order)
+    cdef void throttle_direct_reclaim(self, int node)
     cdef int allow_direct_reclaim(self, int node)
     cdef int should_reclaim_retry(self, int gfp, int order, int alloc_flags, long long progress)
     cdef int out_of_memory(self, int gfp, int order)

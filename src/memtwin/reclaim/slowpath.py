@@ -10,7 +10,7 @@ from typing import cast
 
 import cython
 
-from memtwin.hardware.clock import STALL_HIGH, Clock
+from memtwin.hardware.clock import STALL_HIGH, STALL_RECLAIM, Clock
 from memtwin.memcg.charge import Charge
 from memtwin.memcg.constants import CHARGE_OK, MEMCG_HIGH, MEMCG_MAX, MEMCG_OOM
 from memtwin.memcg.table import MemcgTable
@@ -181,11 +181,21 @@ class Slowpath:
         """kswapd first (it was woken and the task lets it run), then reclaim in the task."""
         self.kswapd.run_pending()
         if not self.allow_direct_reclaim(self.page_alloc.node):
-            # throttle_direct_reclaim(): wait until kswapd has restored half the reserve
-            self.vmscan.vmstat.count(PGSCAN_DIRECT_THROTTLE, 1)
-            self.kswapd.wakeup(self.page_alloc.node, 0, self.zones.idx_normal)
-            self.kswapd.run_pending()
+            self.throttle_direct_reclaim(self.page_alloc.node)
         return self.vmscan.try_to_free_pages(gfp, order)
+
+    @cython.cfunc
+    def throttle_direct_reclaim(self, node: cython.int) -> cython.void:
+        """Wait until kswapd has restored half the reserve, or gave up."""
+        self.vmscan.vmstat.count(PGSCAN_DIRECT_THROTTLE, 1)
+        while not self.allow_direct_reclaim(node):
+            self.kswapd.wakeup(node, 0, self.zones.idx_normal)
+            turn_ns: cython.longlong = self.kswapd.next_ns()
+            if turn_ns < 0:
+                return
+            self.clock.wait_until(turn_ns, STALL_RECLAIM)
+            self.vmscan.folio_io.run_completions(self.clock.now_ns)
+            self.kswapd.tick()
 
     @cython.cfunc
     def allow_direct_reclaim(self, node: cython.int) -> cython.int:

@@ -7,7 +7,7 @@ from memtwin.page.zone cimport Zone, Zones
 from memtwin.reclaim.folio_io cimport FolioIo
 from memtwin.reclaim.lru_scan cimport LruScan
 from memtwin.reclaim.lruvec cimport Lruvecs
-from memtwin.reclaim.mglru cimport Mglru
+from memtwin.reclaim.mglru_node cimport MglruNode
 from memtwin.reclaim.scan_balance cimport ScanBalance
 from memtwin.reclaim.scan_control cimport ScanControl
 from memtwin.reclaim.shrinker cimport Shrinkers
@@ -33,7 +33,7 @@ cdef long long THROTTLE_JIFFY_NS
 
 cdef class Vmscan:
     cdef public LruScan lru_scan
-    cdef public Mglru mglru
+    cdef public MglruNode mglru
     cdef public Shrinkers shrinkers
     cdef public PageAlloc page_alloc
     cdef public FolioIo folio_io

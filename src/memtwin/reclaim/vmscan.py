@@ -40,7 +40,7 @@ from memtwin.reclaim.constants import (
 from memtwin.reclaim.folio_io import FolioIo
 from memtwin.reclaim.lru_scan import LruScan
 from memtwin.reclaim.lruvec import Lruvecs
-from memtwin.reclaim.mglru import Mglru
+from memtwin.reclaim.mglru_node import MglruNode
 from memtwin.reclaim.scan_balance import ScanBalance
 from memtwin.reclaim.scan_control import ScanControl
 from memtwin.reclaim.shrinker import Shrinkers
@@ -52,7 +52,7 @@ class Vmscan:
     """Reclaim of nodes and groups."""
 
     def __init__(
-        self, lru_scan: LruScan, mglru: Mglru, shrinkers: Shrinkers, page_alloc: PageAlloc,
+        self, lru_scan: LruScan, mglru: MglruNode, shrinkers: Shrinkers, page_alloc: PageAlloc,
         folio_io: FolioIo, clock: Clock,
     ) -> None:  # fmt: skip
         self.lru_scan = lru_scan
@@ -84,7 +84,7 @@ class Vmscan:
     def shrink_one_memcg(self, memcg: cython.int, node: cython.int, sc: ScanControl) -> cython.void:
         """One group's share of a node: its lists, then its kernel objects, unless protected."""
         usage: cython.longlong = self.memcgs.usage[memcg]
-        if memcg > 0 and memcg != sc.target_memcg:
+        if memcg > 0 and memcg != sc.target_memcg and not sc.preempted:
             least: cython.longlong = self.balance.effective_min(memcg)
             low: cython.longlong = self.balance.effective_low(memcg)
             if least > 0 and least >= usage:
@@ -100,6 +100,8 @@ class Vmscan:
             self.mglru.shrink_lruvec(lruvec, sc)
         else:
             self.lru_scan.shrink_lruvec(lruvec, sc)
+        if sc.preempted:
+            return
         self.shrinkers.shrink_slab(sc.gfp, node, memcg, sc.priority)
 
     @cython.cfunc
@@ -116,10 +118,14 @@ class Vmscan:
             at = self.memcgs.next_in_tree(root, self.iter_at[place] - 1)
             if at < 0:
                 at = root
+        if sc.preempted:
+            at = sc.at_lruvec // self.zones.nr_nodes
         while at >= 0:
             if partial:
                 self.iter_at[place] = at + 1
             self.shrink_one_memcg(at, node, sc)
+            if sc.preempted:
+                return
             if partial and sc.nr_reclaimed >= sc.nr_to_reclaim:
                 return
             at = self.memcgs.next_in_tree(root, at)
@@ -127,24 +133,31 @@ class Vmscan:
 
     @cython.cfunc
     def shrink_node(self, node: cython.int, sc: ScanControl) -> cython.longlong:
-        """Reclaim on one node; ns for which kswapd must now pause (0: none)."""
+        """Reclaim on one node; ns for which kswapd must now pause (0: none).
+
+        `sc.preempted` says that kswapd's turn ended first: call again when it has the next.
+        """
         pause_ns: cython.longlong = 0
         progress: cython.longlong
         if self.tunables.lru_gen_enabled and sc.target_memcg <= 0 and self.tunables.kernel >= 612:
-            sc.clear_nr()
             self.mglru.shrink_node(node, sc, self.shrinkers)
+            if not sc.preempted and sc.nr_reclaimed > sc.nr_before:
+                self.kswapd_failures[node] = 0
             return 0
         memcg: cython.int = sc.target_memcg if sc.target_memcg > 0 else 0
         target: cython.int = self.lruvecs.of(memcg, node)
         reclaimable: cython.int = 0
         while True:
-            sc.clear_nr()
-            before: cython.longlong = sc.nr_reclaimed
-            if not self.tunables.lru_gen_enabled:
-                self.balance.prepare(sc, node)
+            if not sc.preempted:
+                sc.clear_nr()
+                sc.nr_before = sc.nr_reclaimed
+                if not self.tunables.lru_gen_enabled:
+                    self.balance.prepare(sc, node)
             self.shrink_node_memcgs(node, sc)
+            if sc.preempted:
+                return 0
             sc.nr_reclaimed += self.shrinkers.take_reclaimed()
-            progress = sc.nr_reclaimed - before
+            progress = sc.nr_reclaimed - sc.nr_before
             if progress > 0:
                 reclaimable = 1
             if sc.is_kswapd:
