@@ -50,26 +50,15 @@ from memtwin.process.space import Space
 from memtwin.process.syscalls import Syscalls
 from memtwin.process.task import Tasks
 from memtwin.process.task_objects import TaskObjects
+from memtwin.reclaim.assembly import Below, assemble
 from memtwin.reclaim.compact_policy import CompactPolicy
 from memtwin.reclaim.compaction import Compaction
 from memtwin.reclaim.folio_io import FolioIo
-from memtwin.reclaim.folio_reclaim import FolioReclaim
-from memtwin.reclaim.kswapd import Kswapd
 from memtwin.reclaim.lru import Lru
-from memtwin.reclaim.lru_scan import LruScan
 from memtwin.reclaim.lruvec import Lruvecs
-from memtwin.reclaim.memcg_lru import MemcgLru
-from memtwin.reclaim.mglru import Mglru
-from memtwin.reclaim.mglru_gens import MglruGens
-from memtwin.reclaim.mglru_node import MglruNode
-from memtwin.reclaim.mglru_walk import MglruWalk
 from memtwin.reclaim.migrate import Migrate
-from memtwin.reclaim.scan_balance import ScanBalance
-from memtwin.reclaim.shrinker import Shrinkers
 from memtwin.reclaim.slowpath import Slowpath
 from memtwin.reclaim.swap_io import SwapIo
-from memtwin.reclaim.swapin_readahead import SwapIn
-from memtwin.reclaim.vmscan import Vmscan
 from memtwin.reclaim.workingset import Workingset
 from memtwin.slab.slub import Slub
 from memtwin.swap.constants import (
@@ -184,39 +173,29 @@ class Kernel:
 
     def _boot_reclaim(self) -> None:
         """What frees pages, and who asks it to."""
-        walk = MglruWalk(self.lru, self.rmap, self.tables, self.mms, self.clock)
-        self.folio_reclaim = FolioReclaim(
-            self.lru,
-            self.rmap,
-            self.page_cache,
-            self.buffer_heads,
-            self.swap,
-            self.swap_io,
-            self.folio_io,
-            self.workingset,
-            walk,
-            self.clock,
-            self.cost,
+        self.slowpath = Slowpath(self.mem, self.page_alloc, self.charge)
+        reclaim = assemble(
+            Below(
+                lru=self.lru,
+                folio_io=self.folio_io,
+                workingset=self.workingset,
+                slowpath=self.slowpath,
+                swap=self.swap,
+                swap_io=self.swap_io,
+                rmap=self.rmap,
+                tables=self.tables,
+                mms=self.mms,
+                page_cache=self.page_cache,
+                buffer_heads=self.buffer_heads,
+                clock=self.clock,
+                cost=self.cost,
+            )
         )
-        balance = ScanBalance(self.lruvecs, self.charge, self.swap, self.page_alloc)
-        self.lru_scan = LruScan(self.lru, self.rmap, self.folio_reclaim, balance)
-        gens = MglruGens(walk, self.clock, self.cost)
-        self.mglru = MglruNode(
-            Mglru(self.lru_scan, walk, gens, self.page_alloc), MemcgLru(self.lruvecs, self.memcgs)
-        )
-        self.shrinkers = Shrinkers(self.vmstat)
-        self.vmscan = Vmscan(
-            self.lru_scan,
-            self.mglru,
-            self.shrinkers,
-            self.page_alloc,
-            self.folio_io,
-            self.clock,
-        )
-        self.kswapd = Kswapd(self.vmscan, self.page_alloc, self.folio_io, self.clock)
-        self.slowpath = Slowpath(
-            self.mem, self.page_alloc, self.charge, self.vmscan, self.kswapd, self.clock
-        )
+        self.lru_scan = reclaim.lru_scan
+        self.shrinkers = reclaim.shrinkers
+        self.vmscan = reclaim.vmscan
+        self.kswapd = reclaim.kswapd
+        self.swap_in = reclaim.swap_in
         self.migrate = Migrate(
             self.lru, self.rmap, self.page_cache, self.buffer_heads, self.swap, self.clock,
             self.cost,
@@ -225,15 +204,6 @@ class Kernel:
         self.compact = CompactPolicy(compaction, self.vmscan, self.page_alloc)
         self.kswapd.compact = self.compact
         self.slowpath.compact = self.compact
-        self.swap_in = SwapIn(
-            self.swap,
-            self.swap_io,
-            self.folio_io,
-            self.lru,
-            self.workingset,
-            self.slowpath,
-            self.tables,
-        )
 
     def _boot_files(self) -> None:
         """The one file system."""
