@@ -16,7 +16,7 @@ from typing import Annotated, NoReturn, cast
 import typer
 
 from memtwin import __version__
-from memtwin.cli import free_words, oom_words, watch_words
+from memtwin.cli import free_words, mount_words, oom_words, watch_words
 from memtwin.cli.short_way import bound
 from memtwin.errors import UserError
 
@@ -36,6 +36,7 @@ app = typer.Typer(
 )
 trace_app = typer.Typer(help="Look into a trace: info or head.")
 app.add_typer(trace_app, name="trace")
+mount_words.add_to(app)
 
 TraceFile = Annotated[Path, typer.Argument(metavar="TRACE", help="A recording.")]
 Machine = Annotated[
@@ -277,8 +278,9 @@ def outcome(words: list[str]) -> int:
             signal.signal(number, _leave)
     own, command = _split(words or ["--help"])
     try:
-        if command and own[:1] not in (["record"], ["size"], ["watch"]):
-            raise UserError("found a command after --, which only record, size and watch take")
+        if command and own[:1] not in (["record"], ["size"], ["watch"], ["inside"]):
+            takers = "record, size, watch and inside"
+            raise UserError(f"found a command after --, which only {takers} take")
         status = _run(own, command)
         sys.stdout.flush()
         return status if isinstance(status, int) else 0

@@ -12,6 +12,7 @@ from memtwin.file_io.buffered_write import BufferedWrite
 from memtwin.file_io.ext4 import EEXIST, ENOENT, Ext4
 from memtwin.file_io.filemap import Filemap
 from memtwin.file_io.flusher import Flusher
+from memtwin.file_io.geometry import ROOT_INO
 from memtwin.file_io.inode import DIRECTORY, REGULAR, Inode
 from memtwin.file_io.invalidate import Invalidate
 from memtwin.file_io.objects import FILP, Objects
@@ -66,7 +67,7 @@ class Files:
             raise UserError(f"files: found {path!r} of {size_bytes} bytes, allowed are sizes >= 0")
         names = [name for name in path.split("/") if name]
         require(names, "files.declare", f"{path!r} names no file")
-        directory = self.cache.inodes[2]
+        directory = self.cache.inodes[ROOT_INO]
         for name in names[:-1]:
             directory = self._declare_name(directory, name, DIRECTORY)
         inode = self._declare_name(directory, names[-1], REGULAR)
@@ -78,7 +79,7 @@ class Files:
 
     def declare_directory(self, path: str) -> None:
         """A directory that is on disk already (those on the way are made)."""
-        directory = self.cache.inodes[2]
+        directory = self.cache.inodes[ROOT_INO]
         for name in filter(None, path.split("/")):
             directory = self._declare_name(directory, name, DIRECTORY)
 
@@ -86,6 +87,14 @@ class Files:
         if name in directory.children:
             return self.cache.inodes[directory.children[name]]
         return self.ext4.declare(directory, name, kind)
+
+    def path_of(self, inode: Inode) -> str:
+        """The path of `inode` from the root of its file system."""
+        names = []
+        while inode.ino != ROOT_INO:
+            names.append(inode.name)
+            inode = self.cache.inodes[inode.parent]
+        return "/" + "/".join(reversed(names))
 
     # open and close
 

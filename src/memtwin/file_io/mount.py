@@ -60,6 +60,9 @@ class FileRooms:
         tunables, zones, vmstat = lru.tunables, page_cache.zones, folio_io.vmstat
         clock, mem = folio_io.clock, page_cache.mem
         geometry = Ext4Geometry(disk_bytes)
+        self.disk_bytes = disk_bytes
+        # inode number -> the path a program knew the file by, where the twin's own is another
+        self.shown_paths: dict[int, str] = {}
         buffer_heads.set_blocks_per_page(geometry.blocks_per_page)
         self.objects = Objects(slub, slowpath, page_cache, buffer_heads)
         self.cache_pages = CachePages(mem, page_cache, slowpath, lru, workingset, self.objects)

@@ -20,7 +20,7 @@ from memtwin.errors import UserError
 from memtwin.machine.boot import Kernel
 from memtwin.machine.cgroups import Cgroups
 from memtwin.machine.description import MachineConfig
-from memtwin.machine.proc import twin_texts
+from memtwin.machine.proc import twin_texts, twin_tree
 from memtwin.machine.process import Process
 from memtwin.machine.scheduler import Job, Scheduler
 from memtwin.machine.timers import Timers
@@ -65,7 +65,7 @@ class Machine:
         self._khugepaged_stack: list[int] = []  # runs while huge pages are switched on
         self._user_min_free_kbytes = -1
         self._waiting: dict[str, deque[Job]] = {}  # jobs that a process has still to begin
-        self.texts = twin_texts(self.kernel)
+        self._show()
         if config.limit is not None:
             self.cgroups.create_limit(config.limit)
 
@@ -95,7 +95,12 @@ class Machine:
         kernel.tasks.next_pid = first_worker_pid(self.config)
         kernel.lru.lru_add_drain_all()
         kernel.task_objects.adopt(threads_at_start(self.config))
-        self.texts = twin_texts(kernel)
+        self._show()
+
+    def _show(self) -> None:
+        """Make the texts anew: counters grow from what they are now."""
+        self.texts = twin_texts(self.kernel)
+        self.tree = twin_tree(self.kernel, self.texts, self.scheduler)
 
     def _boot_frame(self) -> int:
         kernel = self.kernel

@@ -5,14 +5,28 @@ Imports boot's Kernel, process and observe's twin side. It reads and never chang
 
 from __future__ import annotations
 
+from memtwin.address_space.vm_flags import VM_HUGEPAGE, VM_NOHUGEPAGE
+from memtwin.address_space.vma import VMA
+from memtwin.file_io.open_file import OpenFile
+from memtwin.hardware.block_device import BlockDevice
 from memtwin.machine.boot import Kernel
+from memtwin.machine.description import KERNELS
+from memtwin.machine.scheduler import Scheduler
 from memtwin.observe.layout import load_layout
 from memtwin.observe.swaps import ZramMmStat
+from memtwin.observe.system import DISKSTATS_PATH
 from memtwin.observe.twin import Pages, TwinRooms, TwinTexts
+from memtwin.observe.twin_maps import Backing, MapsTexts
 from memtwin.observe.twin_process import ProcessTexts, ProcessView
 from memtwin.observe.twin_smaps import SmapsWalk
 from memtwin.observe.twin_stores import slab_rows, swap_rows, zram_mm_stat
+from memtwin.observe.twin_sysfs import SysTexts
+from memtwin.observe.twin_system import DiskView, SystemTexts, SystemView
+from memtwin.observe.twin_tree import Member, TwinTree
+from memtwin.page.tunables import THP_MADVISE, THP_NEVER
 from memtwin.page_cache.constants import BLOCK_DEVICE
+from memtwin.process.mmap import is_stack
+from memtwin.units import PAGE_SIZE
 
 
 def twin_texts(kernel: Kernel) -> TwinTexts:
@@ -25,8 +39,19 @@ def twin_texts(kernel: Kernel) -> TwinTexts:
         group = kernel.memcgs.names[task.memcg_id]
         return ProcessView(task, oom_score=kernel.oom.oom_score(task), cgroup_path=f"/{group}")
 
-    walk = SmapsWalk(kernel.tables, kernel.mem, kernel.swap.swap_count)
-    processes = ProcessTexts(walk, load_layout(kernel.config.layout), view_of)
+    def shmem_swapped(vma: VMA) -> int:
+        first, pages = int(vma.pgoff), int(vma.end_vpn - vma.start_vpn)
+        return int(kernel.shmem.swap_usage(vma.mapping_id, first, first + pages))
+
+    walk = SmapsWalk(kernel.tables, kernel.mem, kernel.swap.swap_count, shmem_swapped)
+    layout = load_layout(kernel.config.layout)
+    areas = MapsTexts(
+        walk,
+        layout,
+        lambda vma: _backing(kernel, vma),
+        lambda vma: _huge_pages_for(kernel, vma),
+    )
+    processes = ProcessTexts(walk, layout, view_of, areas)
     rooms = TwinRooms(
         layout=kernel.config.layout,
         page_alloc=kernel.page_alloc,
@@ -61,3 +86,100 @@ def _pages(kernel: Kernel) -> Pages:
         dirty_threshold=threshold,
         dirty_background_threshold=background,
     )
+
+
+# the whole tree ---------------------------------------------------------------------------------
+
+# MODEL: disks are virtio's (vda, vdb ...), zram devices come behind them: block/genhd.c numbers
+# both when they are added, v6.12
+_VIRTIO_MAJOR, _ZRAM_MAJOR, _MINORS_A_DISK = 254, 252, 16
+
+
+def twin_tree(kernel: Kernel, texts: TwinTexts, scheduler: Scheduler) -> TwinTree:
+    """The kernel as a tree of /proc and /sys; make it after booting, before anything runs."""
+
+    def view() -> SystemView:
+        return _system_view(kernel, scheduler)
+
+    def members() -> list[Member]:
+        return [Member(task.pid, task.memcg_id) for task in kernel.tasks.alive()]
+
+    system = SystemTexts(view, kernel.config.start_texts)
+    return TwinTree(texts, system, SysTexts(texts, view), members)
+
+
+def _system_view(kernel: Kernel, scheduler: Scheduler) -> SystemView:
+    config, tasks = kernel.config, kernel.tasks
+    running, blocked = scheduler.load()
+    named = {number: name for name, number in KERNELS.items()}
+    return SystemView(
+        now_ns=int(kernel.clock.now_ns),
+        cpu_ns=int(kernel.clock.cpu_ns),
+        nr_cpus=config.nr_cpus,
+        tasks_made=tasks.next_pid - 1,
+        running=running,
+        blocked=blocked,
+        threads=len(tasks.alive()),
+        last_pid=tasks.next_pid - 1,
+        # MODEL: a described kernel is some build of its version
+        release=config.kernel_release or f"{named[config.kernel]}.0-memtwin",
+        machine=config.arch,
+        disks=_disks(kernel),
+    )
+
+
+def _disks(kernel: Kernel) -> list[DiskView]:
+    swaps = {swap.filename: swap for swap in kernel.config.swap}
+    found = []
+    for device in kernel.folio_io.devices:
+        swap = swaps.get(device.name)
+        if swap is None:
+            found.append(_disk(device, _files_disk_name(kernel), kernel.file_rooms.disk_bytes))
+        else:
+            found.append(_disk(device, swap.filename.rpartition("/")[2], swap.size_bytes))
+    for number, zram in enumerate(z for z in kernel.swap.zrams if z is not None):
+        name, size = zram.name.removeprefix("/dev/"), int(zram.size_pages) * PAGE_SIZE
+        found.append(DiskView(name, _ZRAM_MAJOR, number, size, algorithm=zram.algorithm))
+    return found
+
+
+def _files_disk_name(kernel: Kernel) -> str:
+    """The disk of the file system: vda, or on a recorded machine the second one, if not swap's."""
+    taken = {swap.filename for swap in kernel.config.swap}
+    recorded = " vdb " in kernel.config.start_texts.get(DISKSTATS_PATH, "")
+    letters = "b" * recorded + "abcdefgh"
+    return next(f"vd{letter}" for letter in letters if f"/dev/vd{letter}" not in taken)
+
+
+def _disk(device: BlockDevice, name: str, size_bytes: int) -> DiskView:
+    letter = name[-1] if name.startswith("vd") and len(name) == 3 else "a"
+    return DiskView(
+        name=name,
+        major=_VIRTIO_MAJOR,
+        minor=(ord(letter) - ord("a")) * _MINORS_A_DISK,
+        size_bytes=size_bytes,
+        rotational=bool(device.rotational),
+        reads=int(device.nr_reads),
+        pages_read=int(device.pages_read),
+        writes=int(device.nr_writes),
+        pages_written=int(device.pages_written),
+    )
+
+
+def _backing(kernel: Kernel, vma: VMA) -> Backing:
+    file = vma.file
+    assert isinstance(file, OpenFile), f"machine.proc: area at {vma.start_vpn:#x} has no file"
+    inode = file.inode
+    if inode is None:
+        # MODEL: the recorded machines' PID 1 is /init of their initramfs, device 0:2
+        return Backing("/init", 0, 2, int(file.mapping.ino), False)
+    path = kernel.file_rooms.shown_paths.get(inode.ino) or kernel.files.path_of(inode)
+    return Backing(path, _VIRTIO_MAJOR, 0, inode.ino, bool(file.writable))
+
+
+def _huge_pages_for(kernel: Kernel, vma: VMA) -> bool:
+    """Whether the mode and the area's advice allow huge pages (hugepage_vma_check(), v6.1)."""
+    mode = kernel.tunables.thp_enabled
+    if mode == THP_NEVER or vma.vm_flags & VM_NOHUGEPAGE or is_stack(vma):
+        return False
+    return mode != THP_MADVISE or bool(vma.vm_flags & VM_HUGEPAGE)

@@ -51,6 +51,12 @@ class Scheduler:
         """Whether `name` still has a job."""
         return name in self._jobs
 
+    def load(self) -> tuple[int, int]:
+        """(jobs that could run now, jobs that wait until later)."""
+        ready_ns = {name: time_ns for time_ns, _, name in self._ready if name in self._jobs}
+        waiting = sum(time_ns > self.clock.now_ns for time_ns in ready_ns.values())
+        return len(self._jobs) - waiting, waiting
+
     def run(self, until_done: str) -> None:
         """Run jobs in order of time until the job of `until_done` has ended."""
         while until_done in self._jobs and self._step():

@@ -12,6 +12,7 @@ import msgspec
 
 from memtwin.observe.scan import no_match, parse_figure, parse_flat, whole
 
+CGROUP_DIR = "/sys/fs/cgroup"  # where distributions mount it; v1: a directory a controller below
 # include/linux/page_counter.h PAGE_COUNTER_MAX, v6.12: LONG_MAX / PAGE_SIZE pages on 64 bits
 V1_UNLIMITED_BYTES = ((1 << 63) - 1) // 4096 * 4096
 V1_UNLIMITED_BYTES_32 = ((1 << 31) - 1) * 4096  # on 32 bits: LONG_MAX pages

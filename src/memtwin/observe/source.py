@@ -13,7 +13,7 @@ import fnmatch
 import itertools
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -217,6 +217,16 @@ class TextSource:
     def names(self, directory: str) -> list[str]:
         """What lies directly in `directory`, sorted."""
         return names_below(directory, self.texts)
+
+
+def paths_below(tree: Tree, directory: str) -> Iterator[str]:
+    """Paths of all files below `directory`, in order."""
+    for name in tree.names(directory):
+        path = f"{directory.rstrip('/')}/{name}"
+        if tree.names(path):
+            yield from paths_below(tree, path)
+        else:
+            yield path
 
 
 def names_below(directory: str, paths: Iterable[str]) -> list[str]:

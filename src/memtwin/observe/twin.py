@@ -156,6 +156,10 @@ class TwinTexts:
 
     def zoneinfo(self) -> str:
         """/proc/zoneinfo."""
+        return render_zoneinfo(self.zoneinfo_shown())
+
+    def zoneinfo_shown(self) -> ZoneInfo:
+        """The record of /proc/zoneinfo, with what booting left behind."""
         info = self._zoneinfo_now()
         for zone in info:
             for stats in (zone.zone_stats, zone.node_stats or {}):
@@ -163,7 +167,7 @@ class TwinTexts:
                     stats[name] += self._zone_offset.get((zone.node, zone.name, name), 0)
             if zone.populated:
                 zone.pages["free"] = zone.zone_stats["nr_free_pages"]
-        return render_zoneinfo(ZoneInfo(info))
+        return ZoneInfo(info)
 
     def buddyinfo(self) -> str:
         """/proc/buddyinfo."""

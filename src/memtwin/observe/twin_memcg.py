@@ -70,6 +70,26 @@ _V1_EVENTS = {
 }
 
 
+_V2_NAMES = [
+    "current", "peak", "min", "low", "high", "max", "stat", "numa_stat", "events", "events.local",
+    "oom.group", "swap.current", "swap.high", "swap.max", "swap.events",
+]  # fmt: skip
+_V1_NAMES = [
+    "usage_in_bytes", "max_usage_in_bytes", "limit_in_bytes", "failcnt", "stat", "swappiness",
+    "soft_limit_in_bytes", "oom_control", "use_hierarchy", "move_charge_at_immigrate",
+    "kmem.usage_in_bytes", "kmem.limit_in_bytes", "memsw.usage_in_bytes",
+    "memsw.max_usage_in_bytes", "memsw.limit_in_bytes", "memsw.failcnt",
+]  # fmt: skip
+# mm/memcontrol.c memory_files[] without CFTYPE_NOT_ON_ROOT, v6.12
+_V2_ROOT_NAMES = ["stat", "numa_stat"]
+
+
+def group_files(version: int, group: str) -> list[str]:
+    """The memory.* files of `group` (a path, "" is the root) that `cgroup_text` answers for."""
+    names = (_V2_NAMES if group else _V2_ROOT_NAMES) if version == 2 else _V1_NAMES
+    return [f"memory.{name}" for name in names]
+
+
 def row_figure(table: MemcgTable, column: str, row: int) -> int:
     """Row `row` of the table's column called `column`."""
     return int(getattr(table, column)[row])

@@ -30,6 +30,7 @@ from memtwin.observe.process_files import (
     render_statm,
     render_status,
 )
+from memtwin.observe.twin_maps import MapsTexts
 from memtwin.observe.twin_smaps import SmapsWalk
 from memtwin.units import PAGE_SHIFT, PAGE_SIZE, pages_to_kib
 
@@ -44,6 +45,9 @@ class TaskView(Protocol):
     tgid: int
     ppid: int
     comm: str
+    uid: int
+    start_ns: int
+    cmdline: tuple[str, ...]  # empty: not known
     oom_score_adj: int
     mm: Mm | None  # None: it has exited
 
@@ -69,6 +73,7 @@ class ProcessTexts:
     walk: SmapsWalk
     layout: Layout
     view_of: Callable[[int], ProcessView | None]
+    areas: MapsTexts | None = None  # None: no maps and smaps
 
     def text(self, pid: int, name: str) -> str | None:
         """The text of file `name` of process `pid`, or None."""
@@ -84,11 +89,21 @@ class ProcessTexts:
             return render_statm(statm_record(mm))
         if name == "stat":
             return render_process_stat(stat_record(task, view.cpu_time_ns))
+        if name in ("maps", "smaps"):
+            return self._areas(mm, name)
         return {
+            "comm": f"{task.comm}\n",
+            "cmdline": "".join(f"{word}\0" for word in task.cmdline or (task.comm,)),
             "oom_score": f"{view.oom_score}\n",
             "oom_score_adj": f"{task.oom_score_adj}\n",
             "cgroup": f"0::{view.cgroup_path}\n",
         }.get(name)
+
+    def _areas(self, mm: Mm | None, name: str) -> str | None:
+        if self.areas is None or mm is None:
+            return None if self.areas is None else ""
+        vmas = list(cast(VmaTree, mm.tree).vmas)
+        return self.areas.maps(mm, vmas) if name == "maps" else self.areas.smaps(mm, vmas)
 
     def _rollup(self, mm: Mm) -> SmapsRollup | None:
         tree = cast(VmaTree, mm.tree)
@@ -118,6 +133,8 @@ def status_record(task: TaskView, layout: Layout) -> Status:
     numbers.update(dict.fromkeys(("Pid", "NSpid", "NSpgid"), task.pid))
     lines.update({name: str(n) for name, n in numbers.items() if name in lines})
     lines["Name"], lines["PPid"] = task.comm, str(task.ppid)
+    if task.uid:
+        lines["Uid"] = "\t".join([str(task.uid)] * 4)
     record = Status(name=task.comm, pid=task.pid, ppid=task.ppid, threads=1, lines=lines)
     if task.mm is None:
         record.lines = {name: v for name, v in lines.items() if name not in STATUS_FIELDS}
@@ -163,6 +180,7 @@ def stat_record(task: TaskView, cpu_time_ns: int) -> ProcessStat:
     fields[6], fields[8] = task.faults()
     fields[10] = cpu_time_ns // TICK_NS
     fields[14], fields[16] = 20, 1  # priority of nice 0; threads
+    fields[18] = task.start_ns // TICK_NS
     fields[21] = _RLIM_INFINITY
     fields[34] = 17  # SIGCHLD at exit
     if mm is not None:

@@ -1,4 +1,4 @@
-"""Owns smaps_rollup of a twin's process: a walk over its page tables, as the kernel does it.
+"""Owns the figures of smaps and smaps_rollup: a walk over page tables, as the kernel does it.
 
 Imports address_space, page, swap's count by a callable, and the records. Knows nothing of tasks.
 The walk is a NumPy sum per page table, so that a process of a gigabyte takes milliseconds.
@@ -90,6 +90,12 @@ class SmapsWalk:
         record = rollup_of(start, end, shown)
         record.name_column = layout.rollup_name_column
         return record
+
+    def figures(self, mm: Mm, vma: VMA) -> dict[str, int]:
+        """name on the line -> bytes of one area: fs/proc/task_mmu.c smap_gather_stats(), v6.12."""
+        sums = _Sums()
+        self._walk(mm, vma, sums)
+        return _figures(sums)
 
     def _walk(self, mm: Mm, vma: VMA, sums: _Sums) -> None:
         writable_private = (vma.vm_flags & VM_WRITE) and not (vma.vm_flags & VM_SHARED)

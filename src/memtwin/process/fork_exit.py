@@ -105,6 +105,7 @@ class ForkExit:
         child.memcg_id = parent.memcg_id
         child.uid, child.cap_sys_admin = parent.uid, parent.cap_sys_admin
         child.oom_score_adj = parent.oom_score_adj
+        child.cmdline, child.exe = parent.cmdline, parent.exe
         child.files = dict(parent.files)
         child.stack_limit_bytes = parent.stack_limit_bytes
         child.memlock_limit_bytes = parent.memlock_limit_bytes

@@ -39,6 +39,8 @@ class Task:
         self.min_flt = 0  # of a dead task; a living one's are its mm's
         self.maj_flt = 0
         self.start_ns = 0
+        self.cmdline: tuple[str, ...] = ()  # the words it was started with; empty: not known
+        self.exe = ""  # path of its program; empty: not known
 
     def space(self) -> Mm:
         """Its mm; it must be alive."""

@@ -1,4 +1,4 @@
-"""Owns what we change on the host, and its undoing: groups, zram swap, copied files, sysctls.
+"""Owns what we change on the host, and its undoing: groups, zram swap, files, sysctls, mounts.
 
 A process of its own, run by path with the standard library alone; imports nothing of memtwin. It
 does each change on request (one JSON line in, one out) and undoes all of them when its input ends,
@@ -12,15 +12,18 @@ import contextlib
 import ctypes
 import json
 import os
+import re
 import shutil
 import signal
 import struct
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 
 PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
+MNT_DETACH = 2  # include/linux/fs.h, v6.12
 SWAP_FLAG_PREFER = 0x8000  # include/linux/swap.h SWAP_FLAG_PREFER, v6.12
 SWAP_PRIO_HIGHEST = 0x7FFF  # include/linux/swap.h SWAP_FLAG_PRIO_MASK, v6.12
 ZRAM_CONTROL = "/sys/class/zram-control"
@@ -54,6 +57,24 @@ def swap_header(size_bytes: int, page_size: int = PAGE_SIZE) -> bytes:
     info = struct.pack("<III", 1, last_page, 0) + os.urandom(16) + b"memtwin".ljust(16, b"\0")
     magic = b"SWAPSPACE2"
     return (bytes(1024) + info).ljust(page_size - len(magic), b"\0") + magic
+
+
+def mounts() -> list[tuple[str, str]]:
+    """(mount point, source) of everything mounted, in the order of mounting."""
+    found = []
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            left, _, right = line.partition(" - ")
+            # fs/proc_namespace.c mangle(), v6.12: octal for blanks and backslashes
+            words = [
+                re.sub(r"\\([0-7]{3})", _octal, w) for w in (left.split()[4], right.split()[1])
+            ]
+            found.append((words[0], words[1]))
+    return found
+
+
+def _octal(match: re.Match[str]) -> str:
+    return chr(int(match[1], 8))
 
 
 class Guardian:
@@ -155,6 +176,23 @@ class Guardian:
             self.undo.append(lambda: write_file(path, held))
         return path
 
+    def unmount(self, path: str, source: str) -> str:
+        """Unmount at the end what is then mounted at `path` from `source`, if anything is."""
+        self.undo.append(lambda: self.detach(path, source))
+        return path
+
+    def detach(self, path: str, source: str) -> None:
+        """Take the mount off the tree of files now; whoever has a file of it open keeps it."""
+        while (path, source) in mounts():
+            try:
+                libc_call("umount2", path, MNT_DETACH)
+            except Failed:
+                # a normal user's mount: only the helper that made it may undo it
+                helper = shutil.which("fusermount3")
+                done = helper and subprocess.run([helper, "-uzq", path], check=False).returncode
+                if done != 0:
+                    raise
+
     def undo_all(self) -> list[str]:
         """Take every change back, newest first; what could not be, in words."""
         problems = []
@@ -180,6 +218,7 @@ def serve() -> int:
         "zram": guardian.zram,
         "directory": guardian.directory,
         "sysctl": guardian.sysctl,
+        "unmount": guardian.unmount,
     }
     for line in sys.stdin:
         verb, *arguments = json.loads(line)

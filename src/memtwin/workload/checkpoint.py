@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from memtwin.observe.source import paths_below
 from memtwin.page.gfp import GFP_KERNEL, GFP_NORETRY, GFP_NOWARN
 from memtwin.page.vmstat_items import PGPGOUT
 from memtwin.workload.proc_inodes import ProcInodes
@@ -46,9 +47,17 @@ _TALLY = " minflt=0 majflt=0 ns=100000 "  # what it notes behind a process's ans
 
 
 def machine_files(runner: Runner) -> dict[str, str]:
-    """Every text of the machine, of the script's living processes ("@P/status") and its groups."""
-    machine = runner.machine
-    found = {path: text for path, text in machine.checkpoint().items() if path.count("/") == 2}
+    """Every text of the machine: its whole /proc and /sys, so that tools can read it later.
+
+    Of the script's living processes and groups some stand again under the script's own names
+    ("@P/status", "/cg/G/memory.stat"). A thread's files are its process's and left out.
+    """
+    tree = runner.machine.tree
+    found = {
+        path: text
+        for path in paths_below(tree, "/")
+        if "/task/" not in path and (text := tree.read(path)) is not None
+    }
     found.update(_of_processes(runner))
     found.update(_of_groups(runner))
     return found

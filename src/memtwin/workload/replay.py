@@ -26,7 +26,7 @@ from memtwin.machine.cgroups import LIMIT_GROUP
 from memtwin.machine.description import LimitConfig, MachineConfig
 from memtwin.machine.machine import Machine
 from memtwin.process.task import SIGSEGV
-from memtwin.record.schema import TraceOp
+from memtwin.record.schema import ExitKind, TraceOp
 from memtwin.record.trace import Trace
 from memtwin.units import PAGE_SIZE, format_size
 from memtwin.workload.replay_image import Image
@@ -84,6 +84,24 @@ class Replay:
             progress(max(total, done), max(total, done))
         self.sampler.sample()
         return self._result(before, stalls)
+
+    def run_to(self, share: float, progress: Progress | None = None) -> None:
+        """Replay `share` (0 to 1) of the events, but not the end of the recorded program.
+
+        Its first process stays as it was just before it ended, for a look at it.
+        """
+        self._warm_libraries()
+        total, done = self.trace.metadata.counts.events, 0
+        most = int(total * share)
+        for batch in self.trace.iter_batches():
+            if progress is not None:
+                progress(done, max(most, done))
+            room = min(most - done, _events_before_end(batch, self.image.first_tid))
+            self._batch({name: column[:room] for name, column in batch.items()})
+            done += len(batch["op"])
+            if room < len(batch["op"]) or not self.image.alive():
+                break
+        self.machine.settle()
 
     def _warm_libraries(self) -> None:
         """Files that the program executes are in memory before it starts, charged to nobody.
@@ -223,6 +241,12 @@ class Replay:
             window_refs=metadata.recorder.window_refs or None,
             swap=swap or "none",
         )
+
+
+def _events_before_end(batch: dict[str, npt.NDArray[Any]], tid: int) -> int:
+    """How many of the batch's events come before the end of the process that `tid` began."""
+    ends = (batch["op"] == TraceOp.EXIT) & (batch["tid"] == tid) & (batch["b"] != ExitKind.THREAD)
+    return int(np.argmax(ends)) if ends.any() else len(ends)
 
 
 def _digest_of(trace: Trace) -> str:

@@ -59,18 +59,19 @@ class Image:
         self.files = machine.kernel.files
         self.traced = metadata.files
         self.comm = {thread.tid: thread.comm for thread in metadata.threads}
+        self.command = tuple(metadata.command)
         self.group = group
         self.of_thread: dict[int, Process] = {}
         self.all: list[Process] = []
         self.skipped: Counter[str] = Counter()
         self._opened: dict[int, int] = {}  # traced file -> file id
         self._verbs = {
-            int(op): getattr(self, f"_{op.name.lower()}")
-            for op in TraceOp
-            if op not in TOUCHES
+            int(op): getattr(self, f"_{op.name.lower()}") for op in TraceOp if op not in TOUCHES
         }
+        self.first_tid = 1  # of the program's first process
         for thread in metadata.threads:
             if thread.parent == 0 and not self.all:
+                self.first_tid = thread.tid
                 self._begin(thread.tid)
 
     def _begin(self, tid: int) -> Process:
@@ -180,6 +181,8 @@ class Image:
         path = f"/{number:06d}"
         self.files.declare(path, file.size_bytes)
         self._opened[number] = self.files.open(path, MUST_EXIST, FOR_WRITING)
+        inode = self.files.file(self._opened[number]).inode
+        self.machine.kernel.file_rooms.shown_paths[inode.ino] = file.path
         return self._opened[number]
 
     def warm(self, number: int) -> None:
@@ -292,6 +295,12 @@ class Image:
 
     def _exec(self, process: Process, a: int, b: int, c: int, d: int, e: int) -> None:
         process.syscalls.munmap(process.task, 0, TASK_SIZE_VPN * PAGE_SIZE)
+        task = process.task
+        first = not task.cmdline and process is self.all[0]
+        if 0 <= a < len(self.traced):
+            task.exe = self.traced[a].path
+        # a recording has the words of its first program only: of a later one, its path
+        task.cmdline = self.command if first else tuple(filter(None, [task.exe]))
 
     def _exit(self, process: Process, a: int, b: int, c: int, d: int, e: int) -> None:
         if b != ExitKind.THREAD:

@@ -72,6 +72,14 @@ class Runner:
         if progress is not None:
             progress(len(commands), len(commands))
 
+    def run_to(
+        self, commands: list[Command], checkpoint: str, progress: Progress | None = None
+    ) -> None:
+        """Run commands up to the one that takes `checkpoint`; all of them when none does."""
+        takes = [c.verb == "checkpoint" and c.words == (checkpoint,) for c in commands]
+        last = takes.index(True) + 1 if True in takes else len(commands)
+        self.run(commands[:last], progress)
+
     def run_one(self, command: Command) -> None:
         """Run one command; UserError (with its line) when the twin cannot do it."""
         try:

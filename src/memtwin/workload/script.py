@@ -36,14 +36,24 @@ def result_of(runner: Runner, start: Mapping[str, Any] | None) -> dict[str, Any]
 
 def run_case(case: Mapping[str, Any], progress: Progress | None = None) -> dict[str, Any]:
     """Run a decoded case file on the machine it was recorded on, seeded by its start."""
-    config = config_from_case(case)
-    machine = Machine(config)
-    machine.boot_init()
-    runner = Runner(machine, recorder_files)
-    finish_start(runner)
+    runner = case_runner(case)
     runner.run(parse_script(case["case"]["script"]), progress)
     runner.take_checkpoint("final")
     return result_of(runner, case["start"])
+
+
+def case_runner(case: Mapping[str, Any]) -> Runner:
+    """The machine of a decoded case as its recording began, ready to run the case's script."""
+    machine = Machine(config_from_case(case))
+    machine.boot_init()
+    runner = Runner(machine, recorder_files)
+    finish_start(runner)
+    return runner
+
+
+def script_runner(config: MachineConfig) -> Runner:
+    """A machine of one's own, ready to run a script."""
+    return Runner(Machine(config), machine_files)
 
 
 def run_script(
@@ -51,7 +61,7 @@ def run_script(
 ) -> dict[str, Any]:
     """Run a script on a machine of one's own; a last checkpoint `final` is taken."""
     commands = parse_script(text.splitlines())
-    runner = Runner(Machine(config), machine_files)
+    runner = script_runner(config)
     runner.run(commands, progress)
     runner.take_checkpoint("final")
     return result_of(runner, None)
