@@ -192,6 +192,9 @@ class Task:
     tgid: int = 78
     comm: str = "init"
     ppid: int = 1
+    uid: int = 0
+    start_ns: int = 0
+    cmdline: tuple[str, ...] = ()
     oom_score_adj: int = 0
     mm: Mm | None = None
 

@@ -1,8 +1,8 @@
 """Owns the tree as a FUSE file system: what each call of the kernel is answered.
 
 Imports mount/nodes and mount/gate; mfusepy (libfuse) only when something is served. Knows nothing
-of where it is mounted. As in the kernel's /proc, sizes are 0 and a text is made when its file is
-opened: one open reads one moment, however small the reader's buffer.
+of where it is mounted. As in the kernel's /proc, sizes are 0 and a text is made by the read that
+begins it: from beginning to end it is of one moment, however small the reader's buffer.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MODES = {
     Kind.FILE: stat.S_IFREG | 0o444,
     Kind.LINK: stat.S_IFLNK | 0o777,
 }
-# libfuse 3.14 lib/helper.c fuse_main_real(): it was mounted, and a signal or an abort ended it
+# what libfuse's fuse_main() returns when a signal or an abort ended what it had mounted
 _ENDED_LATER = (7, 8)
 _READING = os.O_RDONLY
 _ACCESS_MODE = os.O_RDONLY | os.O_WRONLY | os.O_RDWR
@@ -36,7 +36,7 @@ class Answers:
     def __init__(self, nodes: Nodes, gate: Gate) -> None:
         self.nodes = nodes
         self.gate = gate
-        self._opened: dict[int, bytes] = {}
+        self._opened: dict[int, bytes | None] = {}
         self._handles = itertools.count(1)
 
     def _node(self, path: str) -> Node:
@@ -47,7 +47,7 @@ class Answers:
 
     def getattr(self, path: str, handle: int | None = None) -> dict[str, int]:
         """stat()."""
-        with self.gate.reading():
+        with self.gate.turn():
             node = self._node(path)
         links = 2 if node.kind is Kind.DIRECTORY else 1
         return {
@@ -60,7 +60,7 @@ class Answers:
 
     def readdir(self, path: str, handle: int) -> list[str]:
         """Names in a directory."""
-        with self.gate.reading():
+        with self.gate.turn():
             return [".", "..", *self.nodes.names(path)]
 
     def readlink(self, path: str) -> str:
@@ -68,21 +68,26 @@ class Answers:
         return self._node(path).target
 
     def open(self, path: str, flags: int) -> int:
-        """Make the text that this open will read."""
+        """A handle; the text is made by its first read."""
         if flags & _ACCESS_MODE != _READING:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
-        with self.gate.reading():
+        with self.gate.turn():
             self._node(path)
-            text = self.nodes.read(path)
-        if text is None:  # the process ended between the two
-            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         handle = next(self._handles)
-        self._opened[handle] = text
+        self._opened[handle] = None
         return handle
 
     def read(self, path: str, size: int, offset: int, handle: int) -> bytes:
-        """A part of the text as it was at open."""
-        return self._opened[handle][offset : offset + size]
+        """A part of the text as it was when this handle last read from its beginning."""
+        # fs/seq_file.c seq_read_iter(), v6.12: tools keep a file open and read it again from 0
+        text = self._opened[handle]
+        if text is None or offset == 0:
+            with self.gate.turn():
+                text = self.nodes.read(path)
+            if text is None:  # fs/proc/base.c proc_single_show(), v6.12: the process is gone
+                raise OSError(errno.ESRCH, os.strerror(errno.ESRCH), path)
+            self._opened[handle] = text
+        return text[offset : offset + size]
 
     def release(self, path: str, handle: int) -> int:
         """Forget the text of one open."""

@@ -212,6 +212,24 @@ def _become_command(nodes: InsideNodes, command: list[str], link: socket.socket,
         os._exit(NOT_FOUND if isinstance(fault, FileNotFoundError) else CANNOT_RUN)
 
 
+def try_namespace() -> str:
+    """Why this host would not let `run_inside` work; empty when it would."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            _enter_namespace()
+            _mount("memtwin", _TWIN, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755")
+        except (OSError, UserError) as fault:
+            os.write(writing, str(fault).encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as told:
+        reason = told.read().decode(errors="replace")
+    os.waitpid(pid, 0)
+    return reason
+
+
 def _enter_namespace() -> None:
     """A mount namespace of its own; for a normal user inside a user namespace that maps only it."""
     uid, gid = os.geteuid(), os.getegid()

@@ -55,7 +55,7 @@ class Player:
     def _run(self) -> None:
         clock = self.machine.clock
         try:
-            with self.gate.running():
+            with self.gate.turn():
                 self._begin_s, self._begin_ns = time.monotonic(), int(clock.now_ns)
                 self._due_ns = self._begin_ns
                 try:
