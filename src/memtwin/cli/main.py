@@ -36,7 +36,6 @@ app = typer.Typer(
 )
 trace_app = typer.Typer(help="Look into a trace: info or head.")
 app.add_typer(trace_app, name="trace")
-mount_words.add_to(app)
 
 TraceFile = Annotated[Path, typer.Argument(metavar="TRACE", help="A recording.")]
 Machine = Annotated[
@@ -222,7 +221,7 @@ def demo(
     show_it_all(out)
 
 
-for words_of_its_own in (free_words, oom_words, watch_words):
+for words_of_its_own in (free_words, mount_words, oom_words, watch_words):
     words_of_its_own.add_to(app)
 
 

@@ -80,7 +80,7 @@ _V1_NAMES = [
     "kmem.usage_in_bytes", "kmem.limit_in_bytes", "memsw.usage_in_bytes",
     "memsw.max_usage_in_bytes", "memsw.limit_in_bytes", "memsw.failcnt",
 ]  # fmt: skip
-# mm/memcontrol.c memory_files[], v6.12: those without CFTYPE_NOT_ON_ROOT
+# mm/memcontrol.c CFTYPE_NOT_ON_ROOT, v6.12: what the root has all the same
 _V2_ROOT_NAMES = ["stat", "numa_stat"]
 
 
