@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 _LAZY_BYTES = 1 << 20
+_MAP_NORESERVE = 0x4000  # include/uapi/asm-generic/mman-common.h; the mmap module lacks the name
 _BLOCK_BYTES = 4096
 # from here on a digest skips blocks of zeros: most of a column is unused
 _MOST_BYTES_PLAIN = 1 << 16
@@ -56,6 +57,19 @@ def _zeroed(length: int, dtype: np.dtype) -> np.ndarray:
         return np.zeros(length, dtype=dtype)
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
     return np.frombuffer(mmap.mmap(-1, length * dtype.itemsize, flags=flags), dtype=dtype)
+
+
+def reserved(length: int, dtype: str) -> memoryview | None:
+    """As `zeros`, of a length that the host need not be able to back; None when it refuses.
+
+    For columns that lie as sparse as the addresses they stand for.
+    """
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
+    try:
+        raw = mmap.mmap(-1, length * np.dtype(DTYPES[dtype]).itemsize, flags=flags)
+    except OSError:
+        return None
+    return np.frombuffer(raw, dtype=np.dtype(DTYPES[dtype])).data
 
 
 def grown(column: memoryview, length: int) -> memoryview:

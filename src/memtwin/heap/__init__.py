@@ -1,1 +1,5 @@
-"""The C library's heap: which of its blocks a program can still reach (`reachability`)."""
+"""The C library's allocator above brk and mmap: glibc's malloc, chunk for chunk.
+
+`build.new_heap` makes the simulated malloc of one process, `versions.rules_of` tells what differs
+between versions of glibc. `reachability` says which blocks a program can still reach.
+"""

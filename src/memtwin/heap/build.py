@@ -1,0 +1,128 @@
+"""Owns how a heap is put together: version, tunables, mallopt settings, where it lies.
+
+Imports the room. Knows nothing of traces.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from memtwin.errors import UserError
+from memtwin.heap.address_map import AddressMap, Layout
+from memtwin.heap.arenas import Arenas
+from memtwin.heap.call_log import CallLog
+from memtwin.heap.constants import (
+    M_ARENA_MAX,
+    M_ARENA_TEST,
+    M_MMAP_MAX,
+    M_MMAP_THRESHOLD,
+    M_MXFAST,
+    M_TOP_PAD,
+    M_TRIM_THRESHOLD,
+    MAX_FAST_SIZE,
+    MAX_TCACHE_COUNT,
+    MAX_TCACHE_SIZE,
+)
+from memtwin.heap.heap import Heap
+from memtwin.heap.heaps import Heaps
+from memtwin.heap.memory import HeapMemory, Touching
+from memtwin.heap.par import MallocPar
+from memtwin.heap.system import HeapSystem
+from memtwin.heap.tcache import Tcache
+from memtwin.heap.versions import INSTALLED_TRUTH, rules_of
+from memtwin.units import parse_size
+
+_MALLOPT = {
+    "M_MXFAST": M_MXFAST,
+    "M_TRIM_THRESHOLD": M_TRIM_THRESHOLD,
+    "M_TOP_PAD": M_TOP_PAD,
+    "M_MMAP_THRESHOLD": M_MMAP_THRESHOLD,
+    "M_MMAP_MAX": M_MMAP_MAX,
+    "M_ARENA_TEST": M_ARENA_TEST,
+    "M_ARENA_MAX": M_ARENA_MAX,
+}
+# elf/dl-tunables.list, glibc 2.36: the names under glibc.malloc that mallopt sets as well
+_TUNABLES_OF_MALLOPT = {
+    "top_pad": M_TOP_PAD,
+    "mmap_threshold": M_MMAP_THRESHOLD,
+    "trim_threshold": M_TRIM_THRESHOLD,
+    "mmap_max": M_MMAP_MAX,
+    "arena_max": M_ARENA_MAX,
+    "arena_test": M_ARENA_TEST,
+    "mxfast": M_MXFAST,
+}
+_REFUSED = {
+    "M_PERTURB": "it changes contents alone, and a heap here has none",
+    "M_CHECK_ACTION": "it does nothing since glibc 2.34",
+    "perturb": "it changes contents alone, and a heap here has none",
+    "check": "it needs another allocator, libc_malloc_debug",
+    "hugetlb": "huge pages of a heap are not modelled",
+}
+_MOST = {"M_MXFAST": MAX_FAST_SIZE, "mxfast": MAX_FAST_SIZE}
+
+
+@dataclass(frozen=True)
+class HeapTerms:
+    """What a heap is built from. `changes` are (name, value) of mallopt or glibc.malloc tunables."""
+
+    glibc: str = INSTALLED_TRUTH
+    cores: int = 2
+    layout: Layout = field(default_factory=Layout)
+    touching: Touching = Touching.REQUESTED
+    changes: tuple[tuple[str, int], ...] = ()
+
+
+def new_heap(terms: HeapTerms | None = None) -> Heap:
+    """A heap before its first malloc.
+
+    >>> heap = new_heap(); hex(heap.malloc(24))
+    '0x5555555592a0'
+    """
+    terms = terms or HeapTerms()
+    log = CallLog()
+    system = HeapSystem(AddressMap(terms.layout), log)
+    memory = HeapMemory(terms.layout.brk_start, log, int(terms.touching))
+    par = MallocPar(rules_of(terms.glibc), terms.cores)
+    for name, value in terms.changes:
+        apply_change(par, name, value)
+    arenas = Arenas(memory)
+    heaps = Heaps(memory, arenas, system, par)
+    return Heap(memory, arenas, heaps, system, par, Tcache(memory, par))
+
+
+def parse_change(text: str) -> tuple[str, int]:
+    """(name, value) of "M_MMAP_THRESHOLD=1M" or "glibc.malloc.tcache_count=0".
+
+    >>> parse_change("M_TOP_PAD=64K")
+    ('M_TOP_PAD', 65536)
+    """
+    name, equals, value = text.partition("=")
+    short = name.removeprefix("glibc.malloc.")
+    known = [*_MALLOPT, *(f"glibc.malloc.{key}" for key in _tunables())]
+    if short in _REFUSED:
+        raise UserError(f"--set: found {name}, which has no effect here: {_REFUSED[short]}")
+    if not equals or name not in known:
+        raise UserError(f"--set: found {text!r}, allowed are {', '.join(known)}, each =VALUE")
+    return name, parse_size(value, name)
+
+
+def _tunables() -> list[str]:
+    return [*_TUNABLES_OF_MALLOPT, "tcache_max", "tcache_count", "tcache_unsorted_limit"]
+
+
+def apply_change(par: MallocPar, name: str, value: int) -> None:
+    """Set one figure before the first malloc; raises UserError for what glibc refuses."""
+    short = name.removeprefix("glibc.malloc.")
+    done, allowed = 1, ""
+    if short == "tcache_max":
+        done, allowed = int(par.set_tcache_max(value)), f"0 to {MAX_TCACHE_SIZE}"
+    elif short == "tcache_count":
+        done, allowed = int(par.set_tcache_count(value)), f"0 to {MAX_TCACHE_COUNT}"
+    elif short == "tcache_unsorted_limit":
+        par.tcache_unsorted_limit = value
+    else:
+        number = _MALLOPT.get(short, _TUNABLES_OF_MALLOPT.get(short, 0))
+        done = int(par.mallopt(number, value))
+        allowed = f"0 to {_MOST[short]}" if short in _MOST else "at most 32M before glibc 2.35"
+    if not done:
+        raise UserError(f"{name}: found {value}, allowed is {allowed}")

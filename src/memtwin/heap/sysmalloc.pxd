@@ -1,0 +1,43 @@
+from memtwin.heap.arenas cimport Arenas
+from memtwin.heap.heaps cimport Heaps
+from memtwin.heap.int_free cimport IntFree
+from memtwin.heap.memory cimport HeapMemory
+from memtwin.heap.par cimport MallocPar
+from memtwin.heap.system cimport HeapSystem
+from memtwin.views cimport I8
+
+cdef long long BLOCK_ROWS
+cdef int BLOCK_SHIFT
+cdef int BRK_ADJUSTED
+cdef long long CHUNK_HDR_SZ
+cdef int HAVE_LOCK
+cdef long long IS_MMAPPED
+cdef long long MALLOC_ALIGN_MASK
+cdef long long MINSIZE
+cdef long long MMAP_AS_MORECORE_SIZE
+cdef long long NON_MAIN_ARENA
+cdef long long PAGE_SIZE
+cdef long long PREV_INUSE
+cdef int PROT_READ_WRITE
+cdef long long PTRDIFF_MAX
+cdef long long SIZE_BITS
+cdef long long SIZE_SZ
+
+cdef class SysMalloc:
+    cdef HeapMemory memory
+    cdef Arenas arenas
+    cdef Heaps heaps
+    cdef HeapSystem system
+    cdef MallocPar par
+    cdef IntFree int_free
+    cdef I8 word
+    cpdef long long mapped_chunk(self, long long nb)
+    cpdef long long more(self, int arena, long long nb)
+    cpdef long long take_top(self, int arena, long long nb)
+    cdef long long _more_heap(self, int arena, long long nb, int tried_mmap)
+    cdef int _leave_heap(self, int arena, long long top, long long old_size)
+    cdef int _more_main(self, long long nb)
+    cdef long long _region_size(self, long long size, long long nb, long long old_size) noexcept
+    cdef int _new_top(self, long long brk, long long size, long long end, long long old_size)
+    cdef long long _row_at(self, long long start, long long size, long long end)
+    cdef int _fence(self, long long top, long long old_size)

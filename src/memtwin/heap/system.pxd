@@ -1,0 +1,20 @@
+from memtwin.heap.call_log cimport CallLog
+
+cdef int BRK
+cdef int MADVISE
+cdef int MMAP
+cdef int MPROTECT
+cdef int MREMAP
+cdef int MUNMAP
+cdef int PROT_READ_WRITE
+
+cdef class HeapSystem:
+    cdef readonly object map
+    cdef readonly CallLog log
+    cdef public long long curbrk
+    cpdef long long sbrk(self, long long increment)
+    cpdef long long mmap(self, long long hint, long long length, int protection)
+    cpdef void munmap(self, long long address, long long length)
+    cpdef long long mremap(self, long long address, long long old_length, long long new_length)
+    cpdef int mprotect(self, long long address, long long length, int protection)
+    cpdef void madvise(self, long long address, long long length, int advice)
