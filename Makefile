@@ -10,13 +10,14 @@ VENV_STAMP := $(STAMPS)/venv-$(VENV_KEY)
 # an interpreted environment inherited from the shell would silently test the wrong thing
 unexport MEMTWIN_INTERPRETED PYTHONPATH PYTHONHOME
 
-.PHONY: help venv build demo test bench lint fidelity differs lock clean
+.PHONY: help venv build demo test bench lint fidelity heap-truth differs lock clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo      replay, size and record a program; leaves report.html"
 	@echo "make test      all tests        make lint      ruff, mypy --strict"
 	@echo "make bench     speed, against this machine's kernel"
+	@echo "make heap-truth  malloc, event by event, against this machine's"
 	@echo "make fidelity  score against what real kernels did"
 	@echo "make venv | build | differs | lock | clean     see docs/HACKING.md"
 
@@ -53,6 +54,10 @@ lint: venv
 ORACLE ?= ../shared/oracle
 fidelity: build differs
 	@$(PY) tools/fidelity.py --oracle $(ORACLE)
+
+# the twin's malloc against the C library of this machine; a part of it is in `make test`
+heap-truth: build
+	@$(PY) tools/heap_truth.py
 
 # collects the `# DIFFERS:` lines into docs/FIDELITY.md
 differs: venv

@@ -11,7 +11,7 @@ OP_MALLOC, OP_FREE, OP_REALLOC, OP_CALLOC, OP_MEMALIGN, OP_POSIX_MEMALIGN, OP_AL
     1, 8
 )
 OP_MALLOPT, OP_TRIM, OP_MALLINFO, OP_STATS, OP_INFO, OP_RESIDENT = range(20, 26)
-OP_THREAD_START, OP_THREAD_EXIT, OP_SBRK, OP_POKE = range(26, 30)
+OP_THREAD_START, OP_THREAD_EXIT, OP_SBRK, OP_POKE, OP_FREE_AT, OP_REALLOC_AT = range(26, 32)
 
 EVENT = np.dtype(
     [("op", "<u4"), ("thread", "<u4"), ("slot", "<u8"), ("size", "<i8"), ("argument", "<u8")]
@@ -58,6 +58,30 @@ MIXES = {
 def sequence(name: str, seed: int, events: int = 10_000) -> np.ndarray:
     """`events` events of the mix `name` as an array of EVENT."""
     return _Writer(MIXES[name], random.Random(f"{name} {seed}")).write(events)
+
+
+def with_every(events: np.ndarray, count: int, rows: list[tuple[int, ...]]) -> np.ndarray:
+    """`events` with `rows` after each `count` of them."""
+    out: list[tuple[int, ...]] = []
+    for number, event in enumerate(events, 1):
+        out.append(tuple(event))
+        if number % count == 0:
+            out += rows
+    return np.array(out, dtype=EVENT)
+
+
+def threaded(name: str, seed: int, threads: int, events: int) -> np.ndarray:
+    """The events of a mix done in turn by the main thread and `threads` more, which end in time."""
+    chance = random.Random(f"{name} {seed} threads")
+    out: list[tuple[int, ...]] = [(OP_THREAD_START, k, 0, 0, 0) for k in range(1, threads + 1)]
+    alive = list(range(1, threads + 1))
+    life = events // (threads + 1)
+    for number, event in enumerate(sequence(name, seed, events), 1):
+        if number % life == 0 and len(alive) > 1:
+            out.append((OP_THREAD_EXIT, alive.pop(chance.randrange(len(alive))), 0, 0, 0))
+        thread = chance.choice([0, *alive])
+        out.append((int(event["op"]), thread, *(int(event[k]) for k in EVENT.names[2:])))
+    return np.array(out, dtype=EVENT)
 
 
 class _Writer:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from tests.heap import sequences as seq
 
 from memtwin.heap.address_map import Layout
 from memtwin.heap.build import HeapTerms, new_heap
@@ -21,13 +22,13 @@ from memtwin.heap.constants import BRK, MADVISE, MMAP, MPROTECT, MREMAP, MUNMAP,
 from memtwin.heap.event_runner import EventRunner
 from memtwin.heap.heap import Heap
 from memtwin.heap.memory import Touching
-from memtwin.heap.upkeep import malloc_info, malloc_stats, malloc_trim, mallinfo_numbers, mallopt
+from memtwin.heap.upkeep import mallinfo_numbers, malloc_info, malloc_stats, malloc_trim, mallopt
 from memtwin.heap.versions import versions
-from tests.heap import sequences as seq
 
 SOURCE = Path(__file__).parent / "truth_driver.c"
 FLAGS = ("-O1", "-fno-builtin", "-pthread", "-w")
 STACK_BYTES = 256 << 10
+GUARD_BYTES = 4096
 # the calls of x86-64 by number, as the log of the twin names them
 NUMBERS = {12: BRK, 9: MMAP, 11: MUNMAP, 25: MREMAP, 10: MPROTECT, 28: MADVISE}
 ERRNO_FROM = (1 << 64) - 4095
@@ -87,7 +88,19 @@ def real(
         values = raw[4 : 4 + 2 * len(events)].reshape(-1, 2)
         calls = np.fromfile(paths[2], dtype="<u8").reshape(-1, 7)
         layout = read_layout(paths[3].read_text())
-    return Answers(values, [_real_call(row) for row in calls], done.stderr, done.returncode, layout)
+    found = _without_stacks([_real_call(row) for row in calls])
+    return Answers(values, found, done.stderr, done.returncode, layout)
+
+
+def _without_stacks(calls: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Without what ends a thread's stack: it is no part of the heap."""
+    size = STACK_BYTES + GUARD_BYTES
+    stacks = [call[5] for call in calls if call[1] == MMAP and call[3:5] == (size, 0)]
+    return [
+        call
+        for call in calls
+        if call[1] != MADVISE or not any(start <= call[2] < start + size for start in stacks)
+    ]
 
 
 def _real_call(row: np.ndarray) -> tuple[int, ...]:
@@ -151,9 +164,7 @@ def twin(
     return Answers(values, _twin_calls(heap.memory.log), "".join(text)), heap
 
 
-def _run_plain(
-    heap: Heap, runner: EventRunner, events: np.ndarray, values: np.ndarray
-) -> None:
+def _run_plain(heap: Heap, runner: EventRunner, events: np.ndarray, values: np.ndarray) -> None:
     heap.run_as(int(events[0]["thread"]))
     ops = np.minimum(events["op"], seq.OP_MEMALIGN).astype("u1")
     columns = [events[name].astype("i8") for name in ("slot", "size", "argument")]
@@ -185,9 +196,14 @@ def _run_special(
         heap.run_as(0)
     elif op == seq.OP_SBRK:
         return int(heap.system.sbrk(size)), 0
-    elif op == seq.OP_POKE:
-        row = int(runner.row_of_slot[int(event["slot"])])
-        heap.memory.poke(heap.address(row) + size, argument)
+    elif op in (seq.OP_POKE, seq.OP_FREE_AT, seq.OP_REALLOC_AT):
+        address = heap.address(int(runner.row_of_slot[int(event["slot"])]))
+        if op == seq.OP_POKE:
+            heap.memory.poke(address + size, argument)
+        elif op == seq.OP_FREE_AT:
+            heap.free(address + size)
+        else:
+            heap.realloc(address + argument, size)
     return 0, 0
 
 
@@ -201,8 +217,8 @@ def resident(heap: Heap) -> tuple[int, int]:
 def _start_thread(heap: Heap, number: int) -> None:
     """What pthread_create asks of the heap: a stack, its guard, and room for thread storage."""
     heap.run_as(0)
-    address = int(heap.system.mmap(0, STACK_BYTES + 4096, 0))
-    heap.system.mprotect(address + 4096, STACK_BYTES, 3)
+    address = int(heap.system.mmap(0, STACK_BYTES + GUARD_BYTES, 0))
+    heap.system.mprotect(address + 4096, STACK_BYTES + GUARD_BYTES - 4096, 3)
     # elf/dl-tls.c allocate_dtv(), glibc 2.36: one module, 14 to spare, two more
     heap.calloc_row(17 * 16)
     heap.run_as(number)

@@ -26,7 +26,7 @@
 
 enum { OP_MALLOC = 1, OP_FREE, OP_REALLOC, OP_CALLOC, OP_MEMALIGN, OP_POSIX_MEMALIGN,
        OP_ALIGNED_ALLOC, OP_MALLOPT = 20, OP_TRIM, OP_MALLINFO, OP_STATS, OP_INFO, OP_RESIDENT,
-       OP_THREAD_START, OP_THREAD_EXIT, OP_SBRK, OP_POKE };
+       OP_THREAD_START, OP_THREAD_EXIT, OP_SBRK, OP_POKE, OP_FREE_AT, OP_REALLOC_AT };
 
 struct event { uint32_t op, thread; uint64_t slot; int64_t size; uint64_t argument; };
 struct header { uint64_t events, slots, touches; };
@@ -80,8 +80,10 @@ static uint64_t statistics(uint32_t op, const struct event *e) {
         malloc_stats();
     if (op == OP_INFO)
         malloc_info(0, stderr);
-    if (op == OP_RESIDENT)
+    if (op == OP_RESIDENT) {
         syscall(SYS_getpgid, 0); /* the parent counts pages now */
+        return answers->resident_heap;
+    }
     return 0;
 }
 
@@ -112,6 +114,11 @@ static void run(const struct event *e, uint64_t *answer) {
     case OP_SBRK: answer[0] = (uint64_t)sbrk(e->size); return;
     case OP_POKE:
         *(uint64_t *)((char *)p + e->size) = e->argument;
+        return;
+    case OP_FREE_AT: free((char *)p + e->size); return; /* and the slot keeps it */
+    case OP_REALLOC_AT:
+        p = realloc((char *)p + e->argument, e->size);
+        (void)p;
         return;
     default: answer[0] = statistics(e->op, e); return;
     }
@@ -223,7 +230,6 @@ static void count_resident(pid_t pid) {
             if (pread(fd, &entry, 8, at / 4096 * 8) == 8 && entry >> 62)
                 *(now[i].is_heap ? &answers->resident_heap : &answers->resident_other) += 1;
         }
-    answers->value[answers->at][0] = answers->resident_heap;
     answers->value[answers->at][1] = answers->resident_other;
     close(fd);
 }

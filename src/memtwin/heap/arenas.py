@@ -233,9 +233,9 @@ class Arenas:
     def sort_chunk(
         self, arena: cython.int, p: cython.longlong, size: cython.longlong
     ) -> cython.int:
-        """Put the free chunk `p` into the bin of its size, by malloc/malloc.c _int_malloc(),
+        """Put the free chunk `p` into the bin of its size, as malloc/malloc.c _int_malloc() does.
 
-        glibc 2.36: large bins are in order of size, the first of each size in a list of its own.
+        Large bins are in order of size, the first of each size in a list of its own (glibc 2.36).
         """
         i: cython.int = self.bin_index(size)
         bck: cython.longlong = (arena + 1) * ARENA_ROWS + i

@@ -63,7 +63,7 @@ _MOST = {"M_MXFAST": MAX_FAST_SIZE, "mxfast": MAX_FAST_SIZE}
 
 @dataclass(frozen=True)
 class HeapTerms:
-    """What a heap is built from. `changes` are (name, value) of mallopt or glibc.malloc tunables."""
+    """What a heap is built from; `changes` are (name, value) of mallopt or of tunables."""
 
     glibc: str = INSTALLED_TRUTH
     cores: int = 2

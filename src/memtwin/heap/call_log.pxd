@@ -13,5 +13,7 @@ cdef class CallLog:
     cdef public I8 result
     cdef public I8 event_of
     cdef public I8 counts
-    cpdef void add(self, int kind, long long address, long long length, long long argument, long long result)
+    cpdef void add(
+        self, int kind, long long address, long long length, long long argument, long long result
+    )
     cpdef void touched(self, long long address, long long length)

@@ -56,7 +56,7 @@ class CallLog:
         self.counts[kind] += 1
         if self.keeps == 0:
             return
-        if row == self.kind.shape[0]:
+        if row == len(self.kind):
             self._grow()
         self.kind[row] = kind
         self.address[row] = address
@@ -82,7 +82,7 @@ class CallLog:
         self.add(TOUCH, address, length, 0, 0)
 
     def _grow(self) -> None:
-        rows = 2 * self.kind.shape[0]
+        rows = 2 * len(self.kind)
         self.kind = grown(self.kind, rows)
         self.address = grown(self.address, rows)
         self.length = grown(self.length, rows)
@@ -105,9 +105,4 @@ class CallLog:
 
     def calls_by_name(self) -> dict[str, int]:
         """How many calls of each kind there were, touches left out."""
-        return {
-            CALL_NAMES[kind]: int(self.counts[kind])
-            for kind in range(BRK, TOUCH)
-        }
-
-
+        return {CALL_NAMES[kind]: int(self.counts[kind]) for kind in range(BRK, TOUCH)}

@@ -14,8 +14,12 @@ cdef class EventRunner:
     cdef readonly long long live_peak
     cdef readonly long long zeroed_bytes
     cdef readonly long long copied_bytes
-    cpdef long long run(self, U1 ops, I8 slots, I8 sizes, I8 arguments, long long start, long long end)
-    cpdef long long run_recorded(self, U1 ops, I8 slots, I8 sizes, I8 arguments, I8 addresses, I8 usable)
+    cpdef long long run(
+        self, U1 ops, I8 slots, I8 sizes, I8 arguments, long long start, long long end
+    )
+    cpdef long long run_recorded(
+        self, U1 ops, I8 slots, I8 sizes, I8 arguments, I8 addresses, I8 usable
+    )
     cpdef long long step(self, int op, long long slot, long long size, long long argument)
     cdef long long _realloc(self, long long slot, long long p, long long size)
     cdef int _count(self, long long slot, long long size)

@@ -78,7 +78,7 @@ class EventRunner:
         """As `run`, of all; into `addresses` and `usable` goes what each event answered."""
         i: cython.longlong
         p: cython.longlong
-        for i in range(ops.shape[0]):
+        for i in range(len(ops)):
             self.heap.memory.log.event = self.events
             p = self.step(ops[i], slots[i], sizes[i], arguments[i])
             self.events += 1
@@ -89,7 +89,7 @@ class EventRunner:
             if p:
                 addresses[i] = self.heap.memory.address_of(p) + CHUNK_HDR_SZ
                 usable[i] = self.heap.usable_row(p)
-        return ops.shape[0]
+        return len(ops)
 
     @cython.ccall
     def step(

@@ -27,6 +27,7 @@ cdef int ROWS_A_PAGE_SHIFT
 cdef long long SIZE_BITS
 cdef long long SIZE_SZ
 cdef long long SIZEOF_TCACHE
+cdef long long TCACHE_KEY
 cdef int TCACHE_MAX_BINS
 
 cdef class Heap:
@@ -47,6 +48,8 @@ cdef class Heap:
     cpdef int arena_for_chunk(self, long long p)
     cdef int _arena(self, long long size)
     cdef int _init_tcache(self)
+    cdef long long _cached(self, long long i) noexcept
+    cdef int _cache(self, long long p, long long size) noexcept
     cdef long long _from_arenas(self, long long size, long long nb)
     cdef int _touch(self, long long p, long long end_bytes)
     cpdef long long malloc_row(self, long long size)

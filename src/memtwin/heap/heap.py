@@ -28,6 +28,7 @@ from memtwin.heap.constants import (
     SIZE_BITS,
     SIZE_SZ,
     SIZEOF_TCACHE,
+    TCACHE_KEY,
     TCACHE_MAX_BINS,
 )
 from memtwin.heap.heaps import Heaps
@@ -74,9 +75,8 @@ class Heap:
         """From now on this thread calls; 0 is the main one. A new number is a new thread."""
         if thread:
             self.is_threaded = 1
-        self.tcache.make_room(thread)
         self.thread_arenas.make_room(thread)
-        self.tcache.thread = thread
+        self.tcache.run_as(thread)
 
     def exit_thread(self) -> None:
         """The running thread ends: its cache and its arena are given back."""
@@ -157,7 +157,6 @@ class Heap:
         """malloc/malloc.c __libc_malloc(), glibc 2.36: row of the chunk, 0 for NULL."""
         nb: cython.longlong
         p: cython.longlong
-        i: cython.longlong
         if size < 0 or size > PTRDIFF_MAX - 64 or self.memory.fault:
             return 0
         nb = (size + SIZE_SZ + MALLOC_ALIGN_MASK) & ~MALLOC_ALIGN_MASK
@@ -165,14 +164,49 @@ class Heap:
             nb = MINSIZE
         if self.tcache.own_chunk[self.tcache.thread] == 0:
             self._init_tcache()
-        i = (nb - MINSIZE) >> 4
-        if self.tcache.has(i):
-            p = self.tcache.get(i)
-        else:
+        p = self._cached((nb - MINSIZE) >> 4)
+        if p == 0:
             p = self._from_arenas(size, nb)
         if p and self.memory.touching:
             self._touch(p, CHUNK_HDR_SZ + size)
         return p
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def _cached(self, i: cython.longlong) -> cython.longlong:
+        """A chunk of bin `i` of this thread's cache, taken out; 0 none."""
+        at: cython.longlong = self.tcache.first_bin + i
+        p: cython.longlong
+        if i >= self.par.tcache_bins or self.tcache.counts[at] == 0:
+            return 0
+        p = self.tcache.entries[at]
+        self.tcache.entries[at] = self.word[2 * p + 2]
+        self.tcache.counts[at] -= 1
+        self.word[2 * p + 3] = 0
+        return p
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def _cache(self, p: cython.longlong, size: cython.longlong) -> cython.int:
+        """Put the sound chunk `p`, of `size` with its bits, into this thread's cache: 1 done.
+
+        Of a full bin, and of whatever is odd about a chunk, IntFree.free_chunk knows more.
+        """
+        i: cython.longlong = ((size & ~SIZE_BITS) - MINSIZE) >> 4
+        at: cython.longlong = self.tcache.first_bin + i
+        if (
+            i < 0
+            or i >= self.par.tcache_bins
+            or size & CHUNK_HDR_SZ >> 1
+            or self.word[2 * p + 3] == TCACHE_KEY
+            or self.tcache.counts[at] >= self.par.tcache_count
+        ):
+            return 0
+        self.word[2 * p + 2] = self.tcache.entries[at]
+        self.word[2 * p + 3] = TCACHE_KEY
+        self.tcache.entries[at] = p
+        self.tcache.counts[at] += 1
+        return 1
 
     @cython.ccall
     def free_row(self, p: cython.longlong) -> cython.int:
@@ -191,6 +225,10 @@ class Heap:
             return self.int_free.munmap_chunk(p)
         if self.tcache.own_chunk[self.tcache.thread] == 0:
             self._init_tcache()
+            if self.tcache.own_chunk[self.tcache.thread] == 0:
+                return self.int_free.free_chunk(self.arena_for_chunk(p), p, NO_LOCK)
+        if self._cache(p, size):
+            return 0
         return self.int_free.free_chunk(self.arena_for_chunk(p), p, NO_LOCK)
 
     @cython.ccall
@@ -233,12 +271,11 @@ class Heap:
     def _dirty_top(self, arena: cython.int, top: cython.longlong) -> cython.longlong:
         """Bytes from `top` on that something may have written before."""
         dirty: cython.longlong = self.word[2 * top + 1] & ~SIZE_BITS
-        most: cython.longlong
         block: cython.longlong = top >> BLOCK_SHIFT
+        most: cython.longlong
         if arena == 0:
-            most = ((self.par.sbrk_base - top) << 4) + self.arenas.max_system_mem[0]
-        else:
-            most = ((self.heaps.heap_for(top) - top) << 4) + self.heaps.mprotect_size[block]
+            return dirty  # sysdeps/unix/sysv/linux/Makefile MORECORE_CLEARS=2, glibc 2.36
+        most = ((self.heaps.heap_for(top) - top) << 4) + self.heaps.mprotect_size[block]
         return max(dirty, most)
 
     @cython.cfunc
@@ -312,9 +349,7 @@ class Heap:
         return moved
 
     @cython.ccall
-    def memalign_row(
-        self, alignment: cython.longlong, size: cython.longlong
-    ) -> cython.longlong:
+    def memalign_row(self, alignment: cython.longlong, size: cython.longlong) -> cython.longlong:
         """malloc/malloc.c _mid_memalign(), glibc 2.36 and 2.38; `alignment` above 0."""
         nb: cython.longlong
         p: cython.longlong

@@ -45,7 +45,9 @@ cdef class IntFree:
     cpdef int free_chunk(self, int arena, long long p, int lock)
     cdef int _to_fastbin(self, int arena, long long p, long long size, int lock)
     cpdef int merge_chunk(self, int arena, long long p, long long size)
-    cpdef long long create_chunk(self, int arena, long long p, long long size, long long after, long long after_size)
+    cpdef long long create_chunk(
+        self, int arena, long long p, long long size, long long after, long long after_size
+    )
     cdef int _to_smallbin(self, int arena, long long p, long long size)
     cpdef int maybe_consolidate(self, int arena, long long size)
     cpdef int consolidate(self, int arena)

@@ -70,9 +70,7 @@ class IntFree:
         return -1
 
     @cython.ccall
-    def free_chunk(
-        self, arena: cython.int, p: cython.longlong, lock: cython.int
-    ) -> cython.int:
+    def free_chunk(self, arena: cython.int, p: cython.longlong, lock: cython.int) -> cython.int:
         """malloc/malloc.c _int_free(), glibc 2.36: 0, or -1 and a fault."""
         size: cython.longlong = self.word[2 * p + 1] & ~SIZE_BITS
         i: cython.longlong
@@ -123,18 +121,14 @@ class IntFree:
         before: cython.longlong
         if p == top:
             return self._die(DOUBLE_FREE_TOP)
-        if (
-            self.arenas.noncontiguous[arena] == 0
-            and after >= top + ((self.word[2 * top + 1] & ~SIZE_BITS) >> 4)
+        if self.arenas.noncontiguous[arena] == 0 and after >= top + (
+            (self.word[2 * top + 1] & ~SIZE_BITS) >> 4
         ):
             return self._die(DOUBLE_FREE_OUT)
         if self.word[2 * after + 1] & PREV_INUSE == 0:
             return self._die(DOUBLE_FREE_PREV)
         after_size = self.word[2 * after + 1] & ~SIZE_BITS
-        if (
-            self.word[2 * after + 1] <= CHUNK_HDR_SZ
-            or after_size >= self.arenas.system_mem[arena]
-        ):
+        if self.word[2 * after + 1] <= CHUNK_HDR_SZ or after_size >= self.arenas.system_mem[arena]:
             return self._die(FREE_NEXT_SIZE)
         if self.word[2 * p + 1] & PREV_INUSE == 0:
             before = self.word[2 * p]

@@ -48,7 +48,9 @@ cdef class IntMalloc:
     cdef long long _from_unsorted(self, int arena, long long nb)
     cdef int _is_broken(self, int arena, long long p, long long unsorted)
     cdef long long _split_last_remainder(self, int arena, long long p, long long size, long long nb)
-    cdef int _set_heads(self, int arena, long long p, long long nb, long long rest, long long rest_size)
+    cdef int _set_heads(
+        self, int arena, long long p, long long nb, long long rest, long long rest_size
+    )
     cdef long long _from_large_bin(self, int arena, long long nb)
     cdef long long _from_larger_bins(self, int arena, long long nb)
     cdef long long _cut(self, int arena, long long p, long long nb, int fault)

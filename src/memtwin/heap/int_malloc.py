@@ -1,4 +1,4 @@
-"""Owns how a chunk is found: fastbin, small bin, unsorted, large bins, top, and only then sysmalloc.
+"""Owns how a chunk is found: fastbin, small bin, unsorted, large bins, top, then the system.
 
 Imports what lies below. Knows nothing of threads' choice of arena. Answers are rows of chunks; 0 is
 no memory, or a fault in `memory.fault`.
@@ -124,12 +124,12 @@ class IntMalloc:
 
     @cython.cfunc
     def _from_smallbin(self, arena: cython.int, nb: cython.longlong) -> cython.longlong:
-        bin: cython.longlong = (arena + 1) * ARENA_ROWS + (nb >> 4)
+        head: cython.longlong = (arena + 1) * ARENA_ROWS + (nb >> 4)
         i: cython.longlong = (nb - MINSIZE) >> 4
-        p: cython.longlong = self.word[2 * bin + 3]
+        p: cython.longlong = self.word[2 * head + 3]
         bck: cython.longlong
         other: cython.longlong
-        if p == bin:
+        if p == head:
             return 0
         bck = self.word[2 * p + 3]
         if self.memory.is_outside(bck):
@@ -137,24 +137,22 @@ class IntMalloc:
         if self.word[2 * bck + 2] != p:
             return self._die(SMALLBIN_LIST)
         self._use(arena, p, nb)
-        self.word[2 * bin + 3] = bck
-        self.word[2 * bck + 2] = bin
-        while self.word[2 * bin + 3] != bin and self.tcache.has_room(i):
-            other = self.word[2 * bin + 3]
+        self.word[2 * head + 3] = bck
+        self.word[2 * bck + 2] = head
+        while self.word[2 * head + 3] != head and self.tcache.has_room(i):
+            other = self.word[2 * head + 3]
             bck = self.word[2 * other + 3]
             if self.memory.is_outside(bck):
                 return 0
             self._use(arena, other, nb)
-            self.word[2 * bin + 3] = bck
-            self.word[2 * bck + 2] = bin
+            self.word[2 * head + 3] = bck
+            self.word[2 * bck + 2] = head
             self.tcache.put(other, i)
         return p
 
     @cython.cfunc
     @cython.exceptval(check=False)
-    def _use(
-        self, arena: cython.int, p: cython.longlong, size: cython.longlong
-    ) -> cython.void:
+    def _use(self, arena: cython.int, p: cython.longlong, size: cython.longlong) -> cython.void:
         """The whole of the free chunk `p` is in use."""
         self.word[2 * (p + (size >> 4)) + 1] |= PREV_INUSE
         if arena != 0:
@@ -260,10 +258,10 @@ class IntMalloc:
     @cython.cfunc
     def _from_large_bin(self, arena: cython.int, nb: cython.longlong) -> cython.longlong:
         """The smallest that fits in the bin of the size asked for."""
-        bin: cython.longlong = (arena + 1) * ARENA_ROWS + self.arenas.bin_index(nb)
-        p: cython.longlong = self.word[2 * bin + 2]
+        head: cython.longlong = (arena + 1) * ARENA_ROWS + self.arenas.bin_index(nb)
+        p: cython.longlong = self.word[2 * head + 2]
         following: cython.longlong
-        if p == bin or self.word[2 * p + 1] < nb:
+        if p == head or self.word[2 * p + 1] < nb:
             return 0
         p = self.word[2 * p + 5]
         while self.word[2 * p + 1] & ~SIZE_BITS < nb:
@@ -271,7 +269,7 @@ class IntMalloc:
             if self.memory.is_outside(p):
                 return 0
         following = self.word[2 * p + 2]
-        if p != self.word[2 * bin + 3] and self.word[2 * p + 1] == self.word[2 * following + 1]:
+        if p != self.word[2 * head + 3] and self.word[2 * p + 1] == self.word[2 * following + 1]:
             p = following  # so that the list of sizes stays
         return self._cut(arena, p, nb, UNSORTED_CHUNKS)
 
@@ -282,29 +280,29 @@ class IntMalloc:
         block: cython.int = i >> 5
         one: cython.longlong = 1
         bit: cython.longlong = one << (i & (BITSPERMAP - 1))
-        map: cython.longlong = self.arenas.binmap[arena * BINMAPSIZE + block]
-        bin: cython.longlong
+        bits: cython.longlong = self.arenas.binmap[arena * BINMAPSIZE + block]
+        head: cython.longlong
         p: cython.longlong
         while True:
-            if bit > map:
+            if bit > bits:
                 block += 1
                 while block < BINMAPSIZE and self.arenas.binmap[arena * BINMAPSIZE + block] == 0:
                     block += 1
                 if block >= BINMAPSIZE:
                     return 0
-                map = self.arenas.binmap[arena * BINMAPSIZE + block]
+                bits = self.arenas.binmap[arena * BINMAPSIZE + block]
                 i = block << 5
                 bit = 1
-            while bit & map == 0:
+            while bit & bits == 0:
                 bit <<= 1
                 i += 1
-            bin = (arena + 1) * ARENA_ROWS + i
-            p = self.word[2 * bin + 3]
-            if p != bin:
+            head = (arena + 1) * ARENA_ROWS + i
+            p = self.word[2 * head + 3]
+            if p != head:
                 p = self._cut(arena, p, nb, UNSORTED_CHUNKS_2)
                 return p
-            map &= ~bit
-            self.arenas.binmap[arena * BINMAPSIZE + block] = map
+            bits &= ~bit
+            self.arenas.binmap[arena * BINMAPSIZE + block] = bits
             bit <<= 1
             i += 1
 

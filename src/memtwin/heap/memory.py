@@ -194,11 +194,9 @@ class HeapMemory:
 
     @cython.ccall
     def touch_mapped(self, row: cython.longlong, end_bytes: cython.longlong) -> cython.void:
-        """The mapped chunk in slot `row` is touched from its header to `end_bytes` after it.
-
-        DIFFERS: the touched pages of a mapped chunk have no holes; bends the resident size of one
-        whose middle its program never wrote.
-        """
+        """The mapped chunk in slot `row` is touched from its header to `end_bytes` after it."""
+        # DIFFERS: the touched pages of a mapped chunk have no holes; one number a chunk is kept;
+        # bends the resident size of a chunk whose middle its program never wrote
         within: cython.longlong = self.word[2 * row + 2] & (PAGE_SIZE - 1)
         pages: cython.longlong = (within + end_bytes + PAGE_SIZE - 1) // PAGE_SIZE
         if pages > self.word[2 * row + 3]:

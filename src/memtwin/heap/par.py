@@ -75,7 +75,7 @@ class MallocPar:
         self.max_fast = 16 if size <= 7 else (size + 8) & ~15
 
     def mallopt(self, parameter: int, value: int) -> int:
-        """malloc/malloc.c __libc_mallopt(), glibc 2.36, without the consolidation before it: 1 done.
+        """malloc/malloc.c __libc_mallopt(), glibc 2.36, after its consolidation: 1 done.
 
         `value` is an int of C. M_PERTURB changes contents alone, which no heap here has.
         """

@@ -1,7 +1,7 @@
 """Owns realloc within an arena and by mremap, and memalign: what cuts or joins a chunk in use.
 
-Imports what lies below. Knows nothing of threads' choice of arena. Rows of chunks; 0 is no memory or
-a fault in `memory.fault`.
+Imports what lies below. Knows nothing of threads' choice of arena. Answers are rows of chunks; 0 is
+no memory, or a fault in `memory.fault`.
 """
 
 from __future__ import annotations
@@ -77,9 +77,7 @@ class Resize:
                 self.arenas.top[arena] = p + (nb >> 4)
                 self.arenas.put_size(p + (nb >> 4), (new_size - nb) | PREV_INUSE)
                 return p
-        elif (
-            self.word[2 * (after + (after_size >> 4)) + 1] & PREV_INUSE == 0 and new_size >= nb
-        ):
+        elif self.word[2 * (after + (after_size >> 4)) + 1] & PREV_INUSE == 0 and new_size >= nb:
             if self.arenas.unlink_chunk(after) != 0:
                 return 0
             return self._give_tail(arena, p, new_size, nb)
@@ -102,9 +100,7 @@ class Resize:
         return fresh
 
     @cython.cfunc
-    def _set_size(
-        self, arena: cython.int, p: cython.longlong, size: cython.longlong
-    ) -> cython.int:
+    def _set_size(self, arena: cython.int, p: cython.longlong, size: cython.longlong) -> cython.int:
         """set_head_size, with the mark of the arena: the bit of the chunk before it stays."""
         bits: cython.longlong = self.word[2 * p + 1] & SIZE_BITS
         if arena != 0:

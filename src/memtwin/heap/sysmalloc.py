@@ -112,7 +112,7 @@ class SysMalloc:
     def _more_heap(
         self, arena: cython.int, nb: cython.longlong, tried_mmap: cython.int
     ) -> cython.longlong:
-        """Grow the last heap of an arena or give it a new one; a mapped chunk where neither goes."""
+        """Grow the last heap of an arena or give it a new one; else a mapped chunk."""
         top: cython.longlong = self.arenas.top[arena]
         old_size: cython.longlong = self.word[2 * top + 1] & ~SIZE_BITS
         heap: cython.longlong = self.heaps.heap_for(top)
@@ -135,9 +135,7 @@ class SysMalloc:
         self.heaps.prev[block] = heap
         self.arenas.system_mem[arena] += self.heaps.size[block]
         self.arenas.top[arena] = fresh + (info >> 4)
-        self.arenas.put_size(
-            self.arenas.top[arena], (self.heaps.size[block] - info) | PREV_INUSE
-        )
+        self.arenas.put_size(self.arenas.top[arena], (self.heaps.size[block] - info) | PREV_INUSE)
         self._leave_heap(arena, top, old_size)
         return 0
 

@@ -12,6 +12,7 @@ cdef class Tcache:
     cdef MallocPar par
     cdef I8 word
     cdef public long long thread
+    cdef public long long first_bin
     cdef public int threads
     cdef public I8 counts
     cdef public I8 entries

@@ -37,6 +37,7 @@ class Tcache:
         self.par = par
         self.word = memory.word
         self.thread = 0
+        self.first_bin = 0  # row of the running thread's bin 0
         self.threads = _FIRST_THREADS
         self.counts = zeros(_FIRST_THREADS * TCACHE_MAX_BINS, "i8")
         self.entries = zeros(_FIRST_THREADS * TCACHE_MAX_BINS, "i8")
@@ -52,6 +53,12 @@ class Tcache:
             self.entries = grown(self.entries, self.threads * TCACHE_MAX_BINS)
             self.own_chunk = grown(self.own_chunk, self.threads)
             self.shutting_down = grown(self.shutting_down, self.threads)
+
+    def run_as(self, thread: int) -> None:
+        """This thread runs from now on."""
+        self.make_room(thread)
+        self.thread = thread
+        self.first_bin = thread * TCACHE_MAX_BINS
 
     @cython.ccall
     @cython.exceptval(check=False)
@@ -118,7 +125,7 @@ class Tcache:
 
     @cython.ccall
     def holds(self, p: cython.longlong, i: cython.longlong) -> cython.int:
-        """malloc/malloc.c _int_free(), glibc 2.36: -1 if `p`, which bears the key, is in bin `i`."""
+        """malloc/malloc.c _int_free(), glibc 2.36: -1 if `p`, with the key, is in bin `i`."""
         entry: cython.longlong = self.entries[self.thread * TCACHE_MAX_BINS + i]
         count: cython.longlong = 0
         while entry:

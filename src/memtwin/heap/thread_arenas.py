@@ -1,9 +1,6 @@
 """Owns which arena serves a thread: attached, fresh, or one that others use too.
 
 Imports arenas and heaps. Knows nothing of chunks.
-
-# DIFFERS: no arena is ever found locked by another thread; where threads contend, glibc gives the
-# loser another arena; bends which arena serves whom once there are more threads than arenas.
 """
 
 from __future__ import annotations
@@ -71,6 +68,8 @@ class ThreadArenas:
                 self.narenas_limit = NARENAS_A_CORE * self.par.cores
         if self.narenas_limit == 0 or self.narenas <= self.narenas_limit - 1:
             return self._new_arena(thread, size)
+        # DIFFERS: no arena is found locked by another thread; events come one after the other;
+        # bends which arena serves whom once there are more threads than arenas
         arena = self.next_to_use
         self._remove_from_free_list(arena)
         self.arenas.attached_threads[arena] += 1

@@ -253,9 +253,7 @@ def _heaps_of(heap: Heap, arena: int) -> Iterator[tuple[int, int]]:
 
 
 def _four(found: SizeClass) -> str:
-    return (
-        f'from="{found.start}" to="{found.end}" total="{found.total}" count="{found.count}"'
-    )
+    return f'from="{found.start}" to="{found.end}" total="{found.total}" count="{found.count}"'
 
 
 def _totals(counts: list[int]) -> list[str]:
