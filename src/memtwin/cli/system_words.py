@@ -1,0 +1,266 @@
+"""Owns the words of the system-wide views: vmstat, slabtop, meminfo, zones, cgroups and the rest.
+
+Imports typer, cli/view_words; a view itself only when it is asked for.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from memtwin.cli.view_words import LIVE_HOST, Csv, Interval, Json, Live, Once, Root
+from memtwin.errors import UserError
+
+Rows = Annotated[int | None, typer.Option("--rows", metavar="N", help="The first N rows alone.")]
+Seconds = Annotated[
+    float | None, typer.Option("-d", "--delay", metavar="S", help="Look every S seconds.")
+]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Declare the commands to `app`."""
+    for command in (
+        vmstat, slabtop, meminfo, buddyinfo, zoneinfo, vmallocinfo, cgroups, zram, dirty, pressure
+    ):  # fmt: skip
+        app.command()(command)
+
+
+def vmstat(
+    delay: Annotated[float | None, typer.Argument(metavar="DELAY", help="Seconds.")] = None,
+    count: Annotated[int | None, typer.Argument(metavar="COUNT", help="Looks.")] = None,
+    active: Annotated[bool, typer.Option("-a", "--active", help="Active, inactive.")] = False,
+    forks: Annotated[bool, typer.Option("-f", "--forks", help="Forks since boot.")] = False,
+    slabs: Annotated[bool, typer.Option("-m", "--slabs", help="Slab caches.")] = False,
+    one_header: Annotated[
+        bool, typer.Option("-n", "--one-header", help="Print the head once.")
+    ] = False,
+    stats: Annotated[bool, typer.Option("-s", "--stats", help="Counters since boot.")] = False,
+    disk: Annotated[bool, typer.Option("-d", "--disk", help="Disks.")] = False,
+    disk_sum: Annotated[bool, typer.Option("-D", "--disk-sum", help="Sums of disks.")] = False,
+    partition: Annotated[
+        str | None, typer.Option("-p", "--partition", metavar="DEV", help="One device.")
+    ] = None,
+    unit: Annotated[
+        str, typer.Option("-S", "--unit", metavar="U", help="Unit: b, k, K, m or M.")
+    ] = "K",
+    wide: Annotated[bool, typer.Option("-w", "--wide", help="Wide columns.")] = False,
+    timestamp: Annotated[bool, typer.Option("-t", "--timestamp", help="Add the time.")] = False,
+    no_first: Annotated[
+        bool, typer.Option("-y", "--no-first", help="Leave out the line since boot.")
+    ] = False,
+    reclaim: Annotated[
+        bool, typer.Option("--reclaim", help="What reclaim scanned, freed and cost.")
+    ] = False,
+    root: Root = LIVE_HOST,
+    as_json: Json = False,
+    as_csv: Csv = False,
+    once: Annotated[bool, typer.Option("--once", help="Look once.")] = False,
+    live: Live = False,
+    interval: Interval = None,
+) -> None:
+    """Processes, memory, swap, blocks and CPU, as procps' vmstat shows them."""
+    from memtwin.cli import vmstat_sums as sums
+    from memtwin.cli.view import show, showing
+    from memtwin.cli.vmstat_view import VmstatLayout, look_at, rows_of_terminal
+
+    units = {"b": 1, "B": 1, "k": 1000, "K": 1 << 10, "m": 10**6, "M": 1 << 20}
+    if unit[:1] not in units:
+        raise UserError(f"--unit: found {unit!r}, allowed is b, k, K, m or M")
+    modes = [forks, slabs, stats, disk, disk_sum, partition is not None, reclaim]
+    if sum(modes) > 1:
+        raise UserError("vmstat: found several of -f -m -s -d -D -p --reclaim, allowed is one")
+    interval_s = delay if delay is not None else interval
+    how = showing(
+        as_json=as_json, as_csv=as_csv, once=once, live=live, interval_s=interval_s, count=count
+    )
+    every = 0 if one_header else rows_of_terminal()
+    layout = VmstatLayout(
+        wide, active, timestamp, no_first, reclaim, units[unit[0]], every, is_live=live
+    )
+    if stats:
+        look = sums.sums_at(root, layout, unit[0])
+    elif forks:
+        look = sums.forks_at(root)
+    elif slabs:
+        look = sums.slabs_at(root, layout)
+    elif disk:
+        look = sums.disks_at(root, layout)
+    elif disk_sum:
+        look = sums.disk_sums_at(root)
+    elif partition is not None:
+        look = sums.partition_at(root, partition)
+    else:
+        look = look_at(root, layout, how.interval_s)
+    show(look, how)
+
+
+def slabtop(
+    once: Annotated[
+        bool, typer.Option("-o", "-n", "--once", help="Look once (as when piped).")
+    ] = False,
+    sort: Annotated[
+        str, typer.Option("-s", "--sort", metavar="C", help="Sort by a b c l v n o p s or u.")
+    ] = "o",
+    delay: Seconds = None,
+    rows: Rows = None,
+    root: Root = LIVE_HOST,
+    as_json: Json = False,
+    as_csv: Csv = False,
+    live: Live = False,
+    interval: Interval = None,
+) -> None:
+    """Slab caches, as procps' slabtop shows them, and what of them gives way."""
+    from memtwin.cli.slabtop_view import look_at
+    from memtwin.cli.view import show, showing
+
+    interval_s = delay if delay is not None else interval
+    how = showing(as_json=as_json, as_csv=as_csv, once=once, live=live, interval_s=interval_s)
+    show(look_at(root, sort[:1].lower(), rows), how)
+
+
+def meminfo(
+    explain: Annotated[
+        str | None, typer.Option("--explain", metavar="NAME", help="This line alone.")
+    ] = None,
+    root: Root = LIVE_HOST,
+    as_json: Json = False,
+    as_csv: Csv = False,
+    once: Once = False,
+    live: Live = False,
+    interval: Interval = None,
+) -> None:
+    """Every line of /proc/meminfo, its share of memory and what it means."""
+    from memtwin.cli.memory_views import meminfo_at
+    from memtwin.cli.view import show, showing
+
+    how = showing(as_json=as_json, as_csv=as_csv, once=once, live=live, interval_s=interval)
+    show(meminfo_at(root, explain), how)
+
+
+def buddyinfo(
+    root: Root = LIVE_HOST,
+    as_json: Json = False,
+    as_csv: Csv = False,
+    once: Once = False,
+    live: Live = False,
+    interval: Interval = None,
+) -> None:
+    """Free blocks by zone and order, and how fragmented they are."""
+    from memtwin.cli.memory_views import buddyinfo_at
+    from memtwin.cli.view import show, showing
+
+    how = showing(as_json=as_json, as_csv=as_csv, once=once, live=live, interval_s=interval)
+    show(buddyinfo_at(root), how)
+
+
+def zoneinfo(
+    root: Root = LIVE_HOST,
+    as_json: Json = False,
+    as_csv: Csv = False,
+    once: Once = False,
+    live: Live = False,
+    interval: Interval = None,
+) -> None:
+    """How far each zone is from its watermarks, and where kswapd wakes."""
+    from memtwin.cli.memory_views import zoneinfo_at
+    from memtwin.cli.view import show, showing
+
+    how = showing(as_json=as_json, as_csv=as_csv, once=once, live=live, interval_s=interval)
+    show(zoneinfo_at(root), how)
+
+
+def vmallocinfo(
+    by: Annotated[str, typer.Option("--by", help="caller, kind or area.")] = "caller",
+    rows: Rows = None,
+    root: Root = LIVE_HOST,
+    as_json: Json = False,
+    as_csv: Csv = False,
+    once: Once = False,
+    live: Live = False,
+    interval: Interval = None,
+) -> None:
+    """The kernel's vmalloc areas, by caller, by kind or one by one."""
+    from memtwin.analysis.vmalloc import VmallocBy
+    from memtwin.cli.memory_views import vmallocinfo_at
+    from memtwin.cli.view import show, showing
+
+    how = showing(as_json=as_json, as_csv=as_csv, once=once, live=live, interval_s=interval)
+    if by not in [one.value for one in VmallocBy]:
+        raise UserError(f"--by: found {by!r}, allowed is caller, kind or area")
+    show(vmallocinfo_at(root, VmallocBy(by), rows), how)
+
+
+def cgroups(
+    sort: Annotated[
+        str,
+        typer.Option(
+            "-s", "--sort", help="path, current, anon, file, kernel, swap, used, dirty or oom ..."
+        ),
+    ] = "path",
+    depth: Annotated[
+        int | None, typer.Option("--depth", metavar="N", help="So many levels below the root.")
+    ] = None,
+    rows: Rows = None,
+    root: Root = LIVE_HOST,
+    as_json: Json = False,
+    as_csv: Csv = False,
+    once: Once = False,
+    live: Live = False,
+    interval: Interval = None,
+) -> None:
+    """Memory of the cgroups, v1 or v2, as a tree or sorted."""
+    from memtwin.cli.pressure_views import cgroups_at
+    from memtwin.cli.view import show, showing
+
+    how = showing(as_json=as_json, as_csv=as_csv, once=once, live=live, interval_s=interval)
+    show(cgroups_at(root, sort, depth, rows), how)
+
+
+def zram(
+    root: Root = LIVE_HOST,
+    as_json: Json = False,
+    as_csv: Csv = False,
+    once: Once = False,
+    live: Live = False,
+    interval: Interval = None,
+) -> None:
+    """What each zram device holds, takes and gains."""
+    from memtwin.cli.pressure_views import zram_at
+    from memtwin.cli.view import show, showing
+
+    how = showing(as_json=as_json, as_csv=as_csv, once=once, live=live, interval_s=interval)
+    show(zram_at(root), how)
+
+
+def dirty(
+    root: Root = LIVE_HOST,
+    as_json: Json = False,
+    as_csv: Csv = False,
+    once: Once = False,
+    live: Live = False,
+    interval: Interval = None,
+) -> None:
+    """Dirty memory, and the limits at which it is written."""
+    from memtwin.cli.pressure_views import dirty_at
+    from memtwin.cli.view import show, showing
+
+    how = showing(as_json=as_json, as_csv=as_csv, once=once, live=live, interval_s=interval)
+    show(dirty_at(root), how)
+
+
+def pressure(
+    by_cgroup: Annotated[bool, typer.Option("--cgroups", help="Each cgroup too.")] = False,
+    root: Root = LIVE_HOST,
+    as_json: Json = False,
+    as_csv: Csv = False,
+    once: Once = False,
+    live: Live = False,
+    interval: Interval = None,
+) -> None:
+    """How long tasks waited for CPU, memory and IO (PSI)."""
+    from memtwin.cli.pressure_views import pressure_at
+    from memtwin.cli.view import show, showing
+
+    how = showing(as_json=as_json, as_csv=as_csv, once=once, live=live, interval_s=interval)
+    show(pressure_at(root, by_cgroup=by_cgroup), how)
