@@ -12,6 +12,7 @@ from memtwin.analysis.oom_choice import judge
 from memtwin.analysis.oom_ledger import REST, ledger_of
 from memtwin.analysis.oom_story import explain, explain_all
 from memtwin.observe.oom_records import (
+    Choice,
     HugePool,
     Invocation,
     Kill,
@@ -105,6 +106,36 @@ def test_the_scale_is_of_the_scope() -> None:
     assert judge(report).total_pages == 101_000
     (group,) = _lab("6.12-group")
     assert judge(group).total_pages == (24 + 8) << 8
+
+
+def test_a_request_held_to_nodes_counts_their_memory_alone() -> None:
+    report = _report()
+    assert report.mem_info is not None
+    report.mem_info.zones[0].kib["present"] = 400_000
+    other = ZoneText(name="Normal", node=1, kib={"free": 9_000_000, "min": 5, "present": 8_000_000})
+    report.mem_info.zones.append(other)
+    report.verdict = Verdict(constraint="CONSTRAINT_CPUSET", mems_allowed="0", pid=3)
+    judged = judge(report)
+    assert (judged.constraint, judged.total_pages) == ("CONSTRAINT_CPUSET", 100_000)
+    zones = cause_of(report).zones
+    assert [zone.reachable for zone in zones] == [True, False]
+    assert "memory nodes of a cpuset" in explain(report).headline
+    report.verdict = None
+    assert report.invocation is not None
+    report.invocation.nodemask = "0"
+    assert judge(report).constraint == "CONSTRAINT_MEMORY_POLICY"
+
+
+@pytest.mark.parametrize(("score", "reasons"), [(400, 0), (401, 0), (460, 1)])
+def test_the_score_that_older_kernels_print_is_held_against_the_table(
+    score: int, reasons: int
+) -> None:
+    report = _report(verdict=None, release="4.9.0")
+    report.choice = Choice(pid=3, name="big", score=score, scope="Out of memory")
+    judged = judge(report)
+    assert (judged.score_said, judged.score_recomputed) == (score, 400)
+    assert len(judged.reasons) == reasons
+    assert judged.agrees
 
 
 def test_each_zone_says_why_it_could_not_serve() -> None:

@@ -382,6 +382,31 @@ def test_hostile_lines_are_read_in_linear_time() -> None:
         _check_survives("\n".join([piece] * 5_000))
 
 
+@pytest.mark.parametrize("form", ["plain", "json"])
+def test_a_report_in_a_large_log_is_read_as_if_it_stood_alone(form: str) -> None:
+    era, state = oom_eras.ERAS["6.1"], oom_eras.made_up(6)
+    lines = oom_eras.report(era, state)
+    before = [f"audit: type=1400 something {n}" for n in range(3000)]
+    text = [*before, *lines, *before]
+    if form == "json":
+        text = [json.dumps({"MESSAGE": line, "_TRANSPORT": "kernel"}) for line in text]
+    log = read_oom_log("\n".join(text))
+    (report,) = log.reports
+    _compare(report, era, state)
+    assert log.lines == len(text)
+    assert report.first_line == len(before) + 1
+    assert report.last_line == len(before) + len(lines)
+
+
+def test_a_trace_of_guesses_alone_is_kept_as_such() -> None:
+    text = (
+        "a invoked oom-killer: gfp_mask=0x201da, order=0\nCall Trace:\n [<ffffffff81>] ? f+0x1/0x2"
+    )
+    report = _only(text)
+    assert (report.trace, report.doubtful_trace) == ([], ["f"])
+    assert "trace" not in report.missing
+
+
 def test_origin_is_kernel_program_or_unknown() -> None:
     text = "[ 1.5] a: b\nMay  1 10:00:00 h cron[5]: job\nplain: words"
     assert [line.origin for line in log_lines(text)] == [

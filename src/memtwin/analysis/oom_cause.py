@@ -99,8 +99,8 @@ def _purpose(report: OomReport, flags: frozenset[str], order: int | None) -> str
 
 def _charged(report: OomReport) -> str:
     """For what a group was charged, by the call trace (mm/memcontrol.c, charges since v3.0)."""
-    trace = " ".join(report.trace)
-    if not report.trace:
+    trace = " ".join(report.trace or report.doubtful_trace)
+    if not trace:
         return "something charged to a memory cgroup; the call trace is not in the text"
     if "obj_cgroup_charge" in trace or "memcg_slab_post_alloc" in trace or "kmem" in trace:
         return "the kernel's own data, charged to the memory cgroup"

@@ -17,6 +17,7 @@ NONE, CPUSET = "CONSTRAINT_NONE", "CONSTRAINT_CPUSET"
 POLICY, MEMCG = "CONSTRAINT_MEMORY_POLICY", "CONSTRAINT_MEMCG"
 # RSS is folded every so many events of a thread: mm/memory.c TASK_RSS_EVENTS_THRESH, v6.1
 DRIFT_PAGES = 64
+CLOSE_SCORE = 5  # MODEL: thousandths; before 3.7 the table has no page tables
 CLOSE_PERCENT = 1.0  # MODEL: what a process may gain while the table of a large machine is printed
 
 
@@ -50,6 +51,8 @@ class Judgement(msgspec.Struct, kw_only=True):
     expected_pid: int | None = None
     expected_name: str = ""
     agrees: bool | None = None  # None: cannot be told
+    score_said: int | None = None  # thousandths, by kernels before 5.1
+    score_recomputed: int | None = None
     reasons: list[str] = []
 
 
@@ -229,12 +232,27 @@ def _compare(report: OomReport, found: Judgement, rules: Rules) -> None:
     if found.total_pages is None and any(one.oom_score_adj for one in found.candidates):
         say(f"all memory in the scope is not known ({found.total_from}), so points are without adj")
     chosen = report.choice.pid if report.choice is not None else found.victim_pid
+    if report.choice is not None:
+        _compare_score(found, chosen, report.choice.score)
     if report.choice is not None and chosen != found.victim_pid:
         say(
             f"the kernel chose {report.choice.name} ({chosen}) and killed its child"
             f" {found.victim_name} instead, as kernels before 5.1 do"
         )
     _compare_with(report, found, chosen, rules)
+
+
+def _compare_score(found: Judgement, chosen: int, said: int) -> None:
+    """Hold the score that older kernels print against ours: a check of scale and rules."""
+    mine = next((one for one in found.candidates if one.pid == chosen), None)
+    if mine is None or mine.thousandths is None:
+        return
+    found.score_said, found.score_recomputed = said, int(mine.thousandths)
+    if abs(said - int(mine.thousandths)) > CLOSE_SCORE:
+        found.reasons.append(
+            f"the kernel printed a score of {said}, the table gives {int(mine.thousandths)}: page"
+            " tables or memory that it does not show"
+        )
 
 
 def _compare_with(report: OomReport, found: Judgement, chosen: int, rules: Rules) -> None:

@@ -6,6 +6,7 @@ Imports observe and the view framework. Does no arithmetic of its own.
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
@@ -74,6 +75,8 @@ def _switched_on() -> Iterator[None]:
     from memtwin.observe.delays import SWITCH
     from memtwin.sweep.host import HostChanges
 
+    if not os.access(SWITCH, os.W_OK):
+        raise UserError(f"--enable: found no way to write {SWITCH}, allowed is root")
     with HostChanges("delays") as changes:
         changes.ask("sysctl", SWITCH, "1")
         note("kernel.task_delayacct is on until this ends; processes begun from now on are counted")

@@ -122,7 +122,8 @@ def _bar(part: int, total: int | None) -> str:
 
 
 def _trace(one: Explanation) -> str:
-    own = [name for name in one.report.trace if not name.startswith(_OWN_FRAMES)]
+    trace = one.report.trace or one.report.doubtful_trace
+    own = [name for name in trace if not name.startswith(_OWN_FRAMES)]
     cut = ", ..." if len(own) > _TRACE_SHOWN else ""
     return ", ".join(own[:_TRACE_SHOWN]) + cut
 

@@ -86,6 +86,8 @@ def log_lines(text: str) -> list[LogLine]:
         return list(_journal_export(text))
     found: list[LogLine] = []
     for number, raw in enumerate(text.split("\n"), 1):
+        if not raw:
+            continue
         line = _COLOUR.sub("", raw[:MAX_LINE_CHARS]).rstrip("\r \t\x00")
         if not line.strip():
             continue

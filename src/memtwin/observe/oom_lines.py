@@ -180,12 +180,10 @@ def release_of_boot(text: str) -> str | None:
     return match[1] if match else None
 
 
-def frame(text: str) -> str | None:
-    """The function of a line of a call trace; "" for one that is only perhaps on the stack."""
+def frame(text: str) -> tuple[str, bool] | None:
+    """The function of a line of a call trace, and whether it is only perhaps on the stack."""
     match = _FRAME.match(text.strip())
-    if match is None:
-        return None
-    return "" if match["doubt"] else match["name"]
+    return None if match is None else (match["name"], bool(match["doubt"]))
 
 
 def pairs(text: str) -> dict[str, tuple[int, str]]:

@@ -91,7 +91,7 @@ def note_missing(report: OomReport, ended_by: str, lost: str | None) -> None:
         why["constraint"] = f"kernels before 5.0 print none ({era.why})" if early else cut
     if not report.kills and not report.no_killable and not report.panic:
         why["kill"] = f"{ended_by} before it" if not lost else cut
-    if report.invocation is not None and not report.trace:
+    if report.invocation is not None and not report.trace and not report.doubtful_trace:
         why["trace"] = cut
     _note_inside(report, why)
     report.missing = why

@@ -213,6 +213,7 @@ class OomReport(msgspec.Struct, kw_only=True):
     release: str = ""  # of the kernel; from the report, or from the boot messages before it
     invocation: Invocation | None = None
     trace: list[str] = []
+    doubtful_trace: list[str] = []  # what may have been left on the stack by earlier calls
     mem_info: MemInfoText | None = None
     memcg: MemcgText | None = None
     columns: tuple[str, ...] = ()  # of the table of tasks, as its head names them

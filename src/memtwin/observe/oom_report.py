@@ -42,6 +42,17 @@ _MAX_JOINED = 64  # pieces of one line
 _MAX_STRANGERS = 200  # lines of others in a row: the rest of the report is not to be had
 
 
+# what some line of every part of a report has, and every other line that is of use here
+_OF_USE = (
+    "oom-kill", "ill process", "illed process", "oom_reaper", "oomd", "Kill '", "illing '",
+    "send sigkill", "sending SIG", "Mem-Info", "killable processes", "Linux version", "total_vm",
+    "lowmem_reserve", "page allocation", "suppressed", "dropped", "Missed ", "ysRq", "ysrq",
+    "slab info", "panic_on_oom", "Memory cgroup", "Memory alloc", "active_anon:", "*4kB",
+)  # fmt: skip
+_ROWS_OF_USE = (re.compile(r"\] +\d+ +\d+ +\d+ +\d+ +\d"), re.compile(r"KB +\d+KB"))
+_BLOCK_LINES = 256  # looked through at once; a useful one keeps its neighbours
+
+
 def read_oom_log(text: str) -> OomLog:
     """Everything that `text` says of memory running out; any text is allowed.
 
@@ -49,13 +60,39 @@ def read_oom_log(text: str) -> OomLog:
     >>> log.reports[0].kills[0].name, log.reports[0].missing["asker"]
     ('hog', 'the log has this kill alone: its report was rate-limited or is not in the text')
     """
-    lines = log_lines(text)
+    lines = log_lines(_of_use(text))
     reader = _Reader()
     for line in _joined(lines):
         reader.take(line)
     reader.close("the text ends")
-    reader.log.lines = lines[-1].number if lines else 0
+    reader.log.lines = text.count("\n") + (not text.endswith("\n")) if text else 0
     return reader.log
+
+
+def _of_use(text: str) -> str:
+    """`text` with the lines far from any of use made empty, so that large logs are read quickly.
+
+    Journals whose entries have several lines are left as they are.
+    """
+    if text.startswith(("{\n", "__")) or len(text) < _BLOCK_LINES * 100:
+        return text
+    starts = [0]
+    for number, newline in enumerate(re.finditer("\n", text), 1):
+        if number % _BLOCK_LINES == 0:
+            starts.append(newline.end())
+    ends = [*starts[1:], len(text)]
+    useful = [_is_of_use(text, a, b) for a, b in zip(starts, ends, strict=True)]
+    parts = []
+    for place, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        kept = any(useful[max(place - 1, 0) : place + 2])
+        parts.append(text[start:end] if kept else "\n" * text.count("\n", start, end))
+    return "".join(parts)
+
+
+def _is_of_use(text: str, start: int, end: int) -> bool:
+    if any(text.find(word, start, end) >= 0 for word in _OF_USE):
+        return True
+    return any(pattern.search(text, start, end) for pattern in _ROWS_OF_USE)
 
 
 def _joined(lines: Iterable[LogLine]) -> Iterator[LogLine]:
@@ -207,10 +244,10 @@ class _Reader:
             return True
         if self.section != "trace":
             return False
-        name = oom_lines.frame(text)
-        if name:
-            report.trace.append(name)
-        return name is not None or text in ("<TASK>", "</TASK>") or _is_register(text)
+        frame = oom_lines.frame(text)
+        if frame is not None:
+            (report.doubtful_trace if frame[1] else report.trace).append(frame[0])
+        return frame is not None or text in ("<TASK>", "</TASK>") or _is_register(text)
 
     def _memory(self, report: OomReport, line: LogLine, text: str) -> bool:
         info = report.mem_info or MemInfoText()

@@ -341,4 +341,6 @@ def _say_common(report: OomReport, scene: Scene) -> None:
         say(f"everything is scaled down {scene.scale} times, to be run quickly")
     if not all(row.rss_anon_pages is not None for row in report.tasks):
         say("the table has no file and anonymous parts: the victim's file pages are taken for all")
+    if scene.swap_pages:
+        say("swap lies on a disk: zram would hold its pages in RAM, and more swap would need more")
     say("zones are one, and so are nodes")
