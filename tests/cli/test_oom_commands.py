@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -165,6 +166,29 @@ def test_delays_of_this_process_as_text_json_and_csv(capsys: Text) -> None:
     assert {row["pid"] for row in rows} == {pid}
     every = json.loads(_said(capsys, "delays", "--all", "-c", "2", "--json"))
     assert len({row["pid"] for row in every["rows"]}) == 2
+
+
+COUNTED = """
+import threading
+held = bytearray(8 << 20)
+threads = [threading.Thread(target=sum, args=(range(200_000),)) for _ in range(3)]
+for one in threads: one.start()
+for one in threads: one.join()
+"""
+
+
+def test_delays_of_a_command_are_those_of_all_its_threads(capsys: Text) -> None:
+    if outcome(["delays", "--json", "--", "true"]) == 2:
+        pytest.skip(capsys.readouterr().err)
+    capsys.readouterr()
+    said = json.loads(_said(capsys, "delays", "--json", "--", sys.executable, "-c", COUNTED))
+    (task,) = said["totals"]["tasks"]
+    assert task["threads"] == 4
+    assert task["comm"].startswith("python")
+    assert task["min_flt"] > 8 << 8
+    cpu = next(row for row in said["rows"] if row["kind"] == "cpu")
+    assert cpu["count"] >= 4
+    assert "no way to run it" in _refused(capsys, "delays", "--", "no-such-program-here")
 
 
 def test_delays_refuse_what_they_cannot_do(capsys: Text) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from memtwin.observe.delays import DelayReader, TaskDelays
 
 NS_PER_MS = 1_000_000
+_PATIENCE_S = 0.5
 
 
 class Asked(NamedTuple):
@@ -33,6 +35,7 @@ class Asked(NamedTuple):
     threads: bool
     most: int
     enable: bool
+    command: list[str]
 
 
 class DelayRow(msgspec.Struct, kw_only=True):
@@ -55,16 +58,22 @@ def delays(asked: Asked, how: Showing) -> None:
     """Show the delays that the command line asks for."""
     from memtwin.observe.delays import DelayReader
 
-    if (asked.pid is None) != asked.every:
-        found = "both PID and --all" if asked.every else "neither PID nor --all"
-        raise UserError(f"delays: found {found}, allowed is one of them")
+    named = [word for word, given in (("PID", asked.pid is not None), ("--all", asked.every),
+                                      ("a command", bool(asked.command))) if given]  # fmt: skip
+    if len(named) != 1:
+        found = " and ".join(named) or "nothing"
+        raise UserError(f"delays: found {found}, allowed is one of PID, --all, -- COMMAND")
     if asked.every and asked.threads:
         raise UserError("--threads: found with --all, allowed is a PID")
     source = TreeSource("/")
     with _switched_on() if asked.enable else contextlib.nullcontext():
         reader = DelayReader(source)
         try:
-            show(lambda: look(reader, asked), how)
+            if asked.command:
+                task = run_counted(reader, asked.command)
+                show(lambda: _snapshot(reader, [task], _table(task)), how)
+            else:
+                show(lambda: look(reader, asked), how)
         finally:
             reader.close()
 
@@ -90,14 +99,53 @@ def look(reader: DelayReader, asked: Asked) -> Snapshot:
     else:
         assert asked.pid is not None
         tasks = _threads(reader, asked.pid) if asked.threads else [_whole(reader, asked.pid)]
+    text = _summary(tasks) if asked.every else "\n".join(_table(task) for task in tasks)
+    return _snapshot(reader, tasks, text)
+
+
+def _snapshot(reader: DelayReader, tasks: list[TaskDelays], text: str) -> Snapshot:
     rows = [row for task in tasks for row in _rows(task)]
     notes = []
     if reader.why_partial:
         notes.append(f"partial: {reader.why_partial}; from /proc what it has")
     absent = _absent(tasks)
-    text = _summary(tasks) if asked.every else "\n".join(_table(task) for task in tasks)
     totals = {"tasks": [msgspec.to_builtins(_head(task)) for task in tasks]}
     return Snapshot("delays", rows, text, totals, absent, notes, taken_s=time.time())
+
+
+def run_counted(reader: DelayReader, command: list[str]) -> TaskDelays:
+    """Run `command` to its end; what its process waited for, all its threads together."""
+    from memtwin.observe.delays import of_exits
+
+    line = reader.line
+    if line is None:
+        raise UserError(f"delays: {reader.why_partial}, found no other way to count a command")
+    try:
+        line.listen((reader.source.read("/sys/devices/system/cpu/possible") or "0").strip())
+        child = subprocess.Popen(command)
+    except OSError as fault:
+        raise UserError(f"delays: found no way to run it: {fault}") from None
+    parts: list[dict[str, int | str]] = []
+    ended = False
+    try:
+        while not ended or not any(one.get("ac_pid") == child.pid for one in parts):
+            one = line.next_exit(_PATIENCE_S)
+            if one is None and ended:
+                break  # its last words are lost
+            if one is not None and child.pid in (one.get("ac_tgid"), one.get("ac_pid")):
+                parts.append(one)
+            ended = ended or child.poll() is not None
+    except OSError as fault:
+        raise UserError(f"delays: found no answer of taskstats: {fault.strerror}") from None
+    finally:
+        if child.poll() is None:
+            child.kill()
+        child.wait()
+    if child.returncode:
+        note(f"{command[0]}: ended with status {child.returncode}")
+    found = of_exits(child.pid, parts)
+    reader.note_off(found)
+    return found
 
 
 def _whole(reader: DelayReader, pid: int) -> TaskDelays:

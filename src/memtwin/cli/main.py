@@ -21,6 +21,7 @@ from memtwin.cli.short_way import bound
 from memtwin.errors import UserError
 
 CTRL_C_STATUS = 130
+TAKE_A_COMMAND = ("record", "size", "watch", "inside", "delays")
 DEFAULT_MACHINE = "laptop-8g"
 
 # the ancestor of every mistake that typer finds in a command line
@@ -277,8 +278,8 @@ def outcome(words: list[str]) -> int:
             signal.signal(number, _leave)
     own, command = _split(words or ["--help"])
     try:
-        if command and own[:1] not in (["record"], ["size"], ["watch"], ["inside"]):
-            takers = "record, size, watch and inside"
+        if command and own[:1] not in [[word] for word in TAKE_A_COMMAND]:
+            takers = ", ".join(TAKE_A_COMMAND)
             raise UserError(f"found a command after --, which only {takers} take")
         status = _run(own, command)
         sys.stdout.flush()

@@ -81,6 +81,7 @@ def explain(
 
 
 def delays(
+    context: typer.Context,
     pid: Annotated[int | None, typer.Argument(metavar="PID", help="The process.")] = None,
     every: Annotated[
         bool, typer.Option("--all", help="All processes, the longest delayed first.")
@@ -99,11 +100,16 @@ def delays(
     live: Live = False,
     interval: Interval = None,
 ) -> None:
-    """What a process waited for: CPU, disk, swap, reclaim, compaction (taskstats)."""
+    """What a process waited for: CPU, disk, swap, reclaim, compaction (taskstats).
+
+    memtwin delays PID, or memtwin delays --enable -- COMMAND ARGUMENTS
+    """
     from memtwin.cli import delays_command, view
 
     how = view.showing(as_json=as_json, as_csv=as_csv, once=once, live=live, interval_s=interval)
-    delays_command.delays(delays_command.Asked(pid, every, threads, count, enable), how)
+    delays_command.delays(
+        delays_command.Asked(pid, every, threads, count, enable, context.obj or []), how
+    )
 
 
 def add_to(app: typer.Typer) -> None:

@@ -141,7 +141,7 @@ class DelayReader:
         found.maj_flt = sum(int(one.get("ac_majflt", 0)) for one in parts)
         for delay in found.delays:
             _widen(delay, parts)
-        self._note_off(found)
+        self.note_off(found)
         return found
 
     def _thread(self, pid: int, tid: int) -> TaskDelays | None:
@@ -153,11 +153,11 @@ class DelayReader:
                     return None
                 self._shut(fault)
             else:
-                self._note_off(found)
+                self.note_off(found)
                 return found
         return self._partial(f"/proc/{pid}/task/{tid}", pid, tid)
 
-    def _note_off(self, found: TaskDelays) -> None:
+    def note_off(self, found: TaskDelays) -> None:
         """Take away zeros that mean "not counted"."""
         counted = [one for one in found.delays if one.kind != "cpu"]
         if any(one.count for one in counted):
@@ -206,6 +206,21 @@ class DelayReader:
             found.run_ns = sums[0]
             found.delays.insert(0, Delay(kind="cpu", total_ns=sums[1], count=sums[2]))
             del found.absent["cpu"]
+
+
+def of_exits(pid: int, parts: list[dict[str, int | str]]) -> TaskDelays:
+    """The delays of process `pid` from the figures of its threads as they ended."""
+    found = _record(pid, None, parts[0] if parts else {})
+    found.threads = len(parts)
+    found.run_ns = sum(_number(one, "cpu_run_virtual_total") or 0 for one in parts)
+    found.min_flt = sum(_number(one, "ac_minflt") or 0 for one in parts)
+    found.maj_flt = sum(_number(one, "ac_majflt") or 0 for one in parts)
+    for delay in found.delays:
+        delay.count = sum(_number(one, f"{delay.kind}_count") or 0 for one in parts)
+        total = f"{delay.kind}_delay_total"
+        delay.total_ns = sum(_number(one, total) or 0 for one in parts)
+        _widen(delay, parts)
+    return found
 
 
 def _record(pid: int, tid: int | None, figures: dict[str, int | str]) -> TaskDelays:

@@ -16,13 +16,14 @@ GENL_ID_CTRL = 16  # include/uapi/linux/genetlink.h
 CTRL_CMD_GETFAMILY, CTRL_ATTR_FAMILY_ID, CTRL_ATTR_FAMILY_NAME = 3, 1, 2
 NLM_F_REQUEST, NLMSG_ERROR = 1, 2
 # include/uapi/linux/taskstats.h TASKSTATS_CMD_GET, TASKSTATS_TYPE_*
-CMD_GET, ATTR_PID, ATTR_TGID = 1, 1, 2
+CMD_GET, ATTR_PID, ATTR_TGID, ATTR_REGISTER_CPUMASK = 1, 1, 2, 3
 TYPE_STATS, TYPE_AGGR_PID, TYPE_AGGR_TGID = 3, 4, 5
 _HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
 _GENL = struct.Struct("=BBH")
 _ATTR = struct.Struct("=HH")
 _ANSWER_BYTES = 1 << 16
 _PATIENCE_S = 2.0
+_LISTENING_BYTES = 4 << 20  # of the socket: every exit on the machine passes through it
 
 
 class TaskStats:
@@ -63,18 +64,34 @@ class TaskStats:
         """One thread's figures."""
         return self._get(ATTR_PID, tid)
 
+    def listen(self, cpus: str) -> None:
+        """Have the kernel tell of every thread that ends on `cpus` ("0-7")."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _LISTENING_BYTES)
+        self._send(self.family, CMD_GET, [(ATTR_REGISTER_CPUMASK, cpus.encode() + b"\0")])
+
+    def next_exit(self, patience_s: float) -> dict[str, int | str] | None:
+        """The figures of the next thread that ended; None when none does for so long.
+
+        Raises OSError (ENOBUFS) when more ended than the socket holds.
+        """
+        self.socket.settimeout(patience_s)
+        try:
+            data = self.socket.recv(_ANSWER_BYTES)
+        except TimeoutError:
+            return None
+        if len(data) < _HEADER.size or _HEADER.unpack_from(data)[1] == NLMSG_ERROR:
+            (code,) = struct.unpack_from("=i", data, _HEADER.size)
+            raise OSError(-code, os.strerror(-code))
+        one = attributes(data[_HEADER.size + _GENL.size :]).get(TYPE_AGGR_PID, b"")
+        return taskstats_layout.parse(attributes(one).get(TYPE_STATS, b""))
+
     def _get(self, attribute: int, number: int) -> dict[str, int | str]:
         answer = self._ask(self.family, CMD_GET, [(attribute, struct.pack("=I", number))])
         nested = answer.get(TYPE_AGGR_TGID) or answer.get(TYPE_AGGR_PID) or b""
         return taskstats_layout.parse(attributes(nested).get(TYPE_STATS, b""))
 
     def _ask(self, kind: int, command: int, words: list[tuple[int, bytes]]) -> dict[int, bytes]:
-        self._sequence += 1
-        body = _GENL.pack(command, 1, 0)
-        for key, value in words:
-            body += _ATTR.pack(len(value) + _ATTR.size, key) + value + bytes(-len(value) % 4)
-        length = len(body) + _HEADER.size
-        self.socket.send(_HEADER.pack(length, kind, NLM_F_REQUEST, self._sequence, 0) + body)
+        self._send(kind, command, words)
         while True:
             data = self.socket.recv(_ANSWER_BYTES)
             if len(data) < _HEADER.size:
@@ -86,6 +103,14 @@ class TaskStats:
                 (code,) = struct.unpack_from("=i", data, _HEADER.size)
                 raise OSError(-code, os.strerror(-code))
             return attributes(data[_HEADER.size + _GENL.size :])
+
+    def _send(self, kind: int, command: int, words: list[tuple[int, bytes]]) -> None:
+        self._sequence += 1
+        body = _GENL.pack(command, 1, 0)
+        for key, value in words:
+            body += _ATTR.pack(len(value) + _ATTR.size, key) + value + bytes(-len(value) % 4)
+        length = len(body) + _HEADER.size
+        self.socket.send(_HEADER.pack(length, kind, NLM_F_REQUEST, self._sequence, 0) + body)
 
 
 def attributes(data: bytes) -> dict[int, bytes]:
