@@ -64,8 +64,11 @@ def terms(
     return Terms(root, interval_s, for_s, rotation, budget_percent / 100)
 
 
-def watch(directory: Path, how: Terms, on_sample: Callable[[Sample], None] | None = None) -> None:
-    """Sample into the store at `directory`; Ctrl-C, SIGTERM and SIGHUP end it with all sealed."""
+def watch(directory: Path, how: Terms, on_sample: Callable[[Sample], None] | None = None) -> int:
+    """Sample into the store at `directory`; Ctrl-C, SIGTERM and SIGHUP end it with all sealed.
+
+    How many samples it took.
+    """
     page_size_bytes = page_bytes_of(how.root)
     with StoreWriter(directory, page_size_bytes, str(how.root), how.rotation) as store:
         for line in store.said:
@@ -81,7 +84,7 @@ def watch(directory: Path, how: Terms, on_sample: Callable[[Sample], None] | Non
                     on_sample(sample)
         finally:
             sampler.close()
-    print(f"{taken:,} samples in {directory}")
+    return taken
 
 
 def sample_on(how: Terms, on_sample: Callable[[Sample], None]) -> None:

@@ -73,7 +73,7 @@ def _sample(words: Words) -> None:
     )
     if words.export is None:
         if words.out is not None:
-            watch_command.watch(words.out, how)
+            _told(watch_command.watch(words.out, how), words.out)
         return
     from memtwin.cli.prometheus_export import MetricsServer
 
@@ -84,7 +84,11 @@ def _sample(words: Words) -> None:
         if words.out is None:
             watch_command.sample_on(how, newest.take)
         else:
-            watch_command.watch(words.out, how, newest.take)
+            _told(watch_command.watch(words.out, how, newest.take), words.out)
+
+
+def _told(samples: int, store: Path) -> None:
+    print(f"{samples:,} samples in {store}")
 
 
 def _serve_store(store: Path, words: Words) -> None:

@@ -16,6 +16,7 @@ from memtwin.cli.view_words import LIVE_HOST, Csv, Interval, Json, Live, Once, R
 def add_to(app: typer.Typer) -> None:
     """Declare the commands."""
     app.command()(ledger)
+    app.command()(leaks)
     app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(watch)
 
 
@@ -110,3 +111,38 @@ def watch(
         listen=listen,
     )
     return watch_run.run(words, as_json=as_json, as_csv=as_csv)
+
+
+def leaks(
+    store: Annotated[
+        Path | None, typer.Argument(metavar="[STORE]", help="A store of memtwin watch.")
+    ] = None,
+    for_: Annotated[
+        str, typer.Option("--for", metavar="SPAN", help="Without a store: sample so long.")
+    ] = "10m",
+    interval: Annotated[
+        str, typer.Option(metavar="SPAN", help="Without a store: from sample to sample.")
+    ] = "5s",
+    from_: Annotated[
+        str | None, typer.Option("--from", metavar="TIME", help="Of the store, from this moment.")
+    ] = None,
+    to: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Of the store, up to this moment.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Show what does not grow too.")] = False,
+    root: Root = LIVE_HOST,
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:
+    """What grows for good: by process, slab cache, vmalloc, page tables and unaccounted memory.
+
+    memtwin leaks --for 10m --interval 5s; memtwin leaks STORE --from 12:00
+
+    Caches, warming up and fragmentation are told apart from leaks; each rate has its 95 % interval.
+    """
+    from memtwin.cli import leaks_run, view
+
+    how = view.showing(as_json=as_json, as_csv=as_csv, once=True, live=False)
+    terms = leaks_run.Terms(store, for_, interval, from_, to, root)
+    snapshot = leaks_run.run(terms, leaks_run.Shown.ALL if every else leaks_run.Shown.GROWING)
+    view.show(lambda: snapshot, how)
