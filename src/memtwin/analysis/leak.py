@@ -60,7 +60,7 @@ _LEAST = {
     Kind.PROCESS_TABLES: 64 << 10,
     Kind.SLAB: LEAST_KERNEL_BYTES,
     Kind.VMALLOC: LEAST_KERNEL_BYTES,
-    Kind.PAGE_TABLES: LEAST_KERNEL_BYTES,
+    Kind.PAGE_TABLES: 256 << 10,
     Kind.KERNEL_STACKS: LEAST_KERNEL_BYTES,
     Kind.UNACCOUNTED: LEAST_KERNEL_BYTES,
     Kind.RECLAIMABLE_SLAB: LEAST_KERNEL_BYTES,
@@ -106,7 +106,12 @@ def find_leaks(
     leak, the share that may be chance, whatever the number of series (Benjamini, Hochberg 1995).
     """
     trends = [_judged(one) for one in series]
-    sure = _discoveries([trend.p_value for trend in trends], rate)
+    # only what grows is asked about: the rest can't be called a leak, however small its p
+    growing = [at for at, trend in enumerate(trends) if trend.shape is not Shape.FLAT]
+    stands = _discoveries([trends[at].p_value for at in growing], rate)
+    sure = [True] * len(trends)
+    for at, stood in zip(growing, stands, strict=True):
+        sure[at] = stood
     found = [
         _finding(one, trend if is_sure else _unsure(trend), room_bytes)
         for one, trend, is_sure in zip(series, trends, sure, strict=True)

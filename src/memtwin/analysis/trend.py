@@ -26,10 +26,12 @@ SWING_SHARE = 0.4  # a swing back of this share of the residual range ends a ris
 SAMPLES_PER_BLOCK = 4
 SPREAD_STEPS = 2.6  # growth in fewer even steps than this is a step, not a trend
 STEP_RATIO = 0.35  # and where two steps leave less than this of what a line leaves unexplained
+TESTS = 2  # Kendall's S of the floor and of all samples: the better counts
 FLOOR_SHARE = 0.6  # of the slope of all samples, that the floor's must have
 LATE_SHARE = 0.12  # of the growth, that the last third of the time must have
-SLOWING_RATIO = 0.62  # growth of the second half over that of the first: below, it is slowing
-BURSTS_SLOWING_RATIO = 0.5  # the same of growth in few steps, which fall as they like
+BURSTS_SHARE = 0.6  # growth in so few steps, of those that its floor has points for: in bursts
+BURSTS_LATE_SHARE = 0.02  # the same of growth in few steps, which fall as they like
+EARLY_DEVIATIONS = 1.3  # growth that comes earlier than even growth would, by this much: slowing
 SAWTOOTH_SWINGS = 3
 CONFIDENCE = 0.95
 
@@ -70,10 +72,10 @@ class Trend(msgspec.Struct):
     steps: float = 0.0  # how many even steps the growth is like
     step_ratio: float = 1.0  # what two steps leave unexplained, over what a line leaves
     late_share: float = 0.0  # of the growth, in the last third of the time
-    slowing_ratio: float = 1.0  # growth of the second half over that of the first
+    earliness: float = 0.0  # how early the growth comes, in deviations of as many even steps
 
 
-def judge(times_s: Values, values: Values, least_growth: float, alpha: float = 0.01) -> Trend:
+def judge(times_s: Values, values: Values, least_growth: float, alpha: float = 0.05) -> Trend:
     """The trend of `values` at `times_s` (ascending).
 
     Growth of less than `least_growth` over the whole time is none; `alpha` is the chance of taking
@@ -90,11 +92,11 @@ def judge(times_s: Values, values: Values, least_growth: float, alpha: float = 0
     at_s, floor, swings = floor_of(times_s, values)
     slope, low, high, p_value = sen_mann_kendall(at_s, floor)
     span_s = float(times_s[-1] - times_s[0])
-    p_value = min(p_value, drift_p_value(floor))
     thin_s, thin = _thinned(times_s, values)
     whole_slope, _, _, whole_p = sen_mann_kendall(thin_s, thin)
     if slope >= FLOOR_SHARE * whole_slope:  # not the height of the swings: the floor rises too
         p_value = min(p_value, whole_p)
+    p_value = min(p_value * TESTS, drift_p_value(floor), 1.0)
     trend = Trend(
         Shape.FLAT,
         count,
@@ -226,9 +228,15 @@ def _autocorrelation_factor(times: Values, values: Values, slope: float) -> floa
         return 1.0
     lags = np.arange(1, count // 3 + 1)
     rho = np.array([float((ranks[lag:] * ranks[:-lag]).sum()) / power for lag in lags])
+    first = float(rho[0])
     rho[np.abs(rho) < 1.96 / math.sqrt(count)] = 0.0  # not to be told from none
     weights = (count - lags) * (count - lags - 1) * (count - lags - 2)
     factor = 1.0 + 2.0 / (count * (count - 1) * (count - 2)) * float((weights * rho).sum())
+    # what is estimated about a fitted line is too small (Kendall 1954); the sum of a first-order
+    # process with the first lag set right is a second estimate, and the wider one is taken
+    first = min(first + (1.0 + 4.0 * first) / count, 0.95)
+    if first > 1.0 / math.sqrt(count):
+        factor = max(factor, (1.0 + first) / (1.0 - first))
     return max(factor, 1.0)
 
 
@@ -263,15 +271,15 @@ def _describe_growth(trend: Trend, at_s: Values, floor: Values) -> None:
     total = float(rises.sum())
     if total <= 0:
         return
-    trend.steps = total * total / float((rises * rises).sum())
+    shares = rises / total
+    trend.steps = 1.0 / float((shares * shares).sum())
     begin, span = at_s[0], at_s[-1] - at_s[0]
-
-    def by(share: float) -> float:
-        return float(np.interp(begin + share * span, at_s, lasting) - lasting[0])
-
-    trend.late_share = 1.0 - by(2 / 3) / total
-    first, second = by(0.5), total - by(0.5)
-    trend.slowing_ratio = second / first if first > 0 else math.inf
+    by_late = float(np.interp(begin + span * 2 / 3, at_s, lasting - lasting[0]))
+    trend.late_share = 1.0 - by_late / total
+    middles = ((at_s[1:] + at_s[:-1]) / 2 - begin) / span
+    mean = float((shares * middles).sum())
+    # steps at random times have a mean time of 1/2 with deviation sqrt(1/12 / steps)
+    trend.earliness = (0.5 - mean) * math.sqrt(12.0 * trend.steps)
 
 
 def _shape(trend: Trend, floor: Values, swing: float, least_growth: float, alpha: float) -> Shape:
@@ -285,8 +293,8 @@ def _shape(trend: Trend, floor: Values, swing: float, least_growth: float, alpha
         return Shape.STEP if net >= least_growth and one_step else Shape.FLAT
     if one_step:
         return Shape.STEP
-    in_bursts = trend.steps < 2 * SPREAD_STEPS
-    slowest = BURSTS_SLOWING_RATIO if in_bursts else SLOWING_RATIO
-    if trend.late_share < LATE_SHARE or trend.slowing_ratio < slowest:
+    in_bursts = trend.steps < min(2 * SPREAD_STEPS, BURSTS_SHARE * (len(floor) - 1))
+    least_late = BURSTS_LATE_SHARE if in_bursts else LATE_SHARE
+    if trend.late_share < least_late or trend.earliness > EARLY_DEVIATIONS:
         return Shape.SLOWING
     return Shape.BURSTS if in_bursts else Shape.STEADY
