@@ -28,16 +28,14 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> str:
     a      12
     bc      3
     """
-    cells = [[column.head for column in columns], *map(list, rows)]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
-    aligned = (
-        "  ".join(
-            f"{cell:{column.align}{width}}"
-            for cell, column, width in zip(line, columns, widths, strict=True)
-        ).rstrip()
-        for line in cells
+    cells = [[column.head for column in columns], *rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    # one format for all lines: tables of hundreds of rows are printed each second
+    line = "  ".join(
+        f"%{'-' if column.align == '<' else ''}{width}s"
+        for column, width in zip(columns, widths, strict=True)
     )
-    return "".join(f"{line}\n" for line in aligned)
+    return "".join([(line % tuple(row)).rstrip() + "\n" for row in cells])
 
 
 def figure(value: float | None) -> str:

@@ -16,7 +16,7 @@ from typing import Annotated, NoReturn, cast
 import typer
 
 from memtwin import __version__
-from memtwin.cli import free_words, mount_words, oom_words, system_words, watch_words
+from memtwin.cli import free_words, mount_words, oom_words, process_words, system_words, watch_words
 from memtwin.cli.short_way import bound
 from memtwin.errors import UserError
 
@@ -222,7 +222,14 @@ def demo(
     show_it_all(out)
 
 
-for words_of_its_own in (free_words, mount_words, oom_words, system_words, watch_words):
+for words_of_its_own in (
+    free_words,
+    mount_words,
+    oom_words,
+    process_words,
+    system_words,
+    watch_words,
+):
     words_of_its_own.add_to(app)
 
 

@@ -220,8 +220,9 @@ def parse_status(text: str) -> Status:
             kib = whole(value.removesuffix(" kB").strip(), "status", line)
             setattr(record, STATUS_FIELDS[key], kib)
     record.name, record.state = record.lines.get("Name", ""), record.lines.get("State", "")
-    record.pid, record.ppid = int(record.lines.get("Pid", 0)), int(record.lines.get("PPid", 0))
-    record.threads = int(record.lines.get("Threads", 0))
+    record.pid, record.ppid, record.threads = (
+        whole(record.lines.get(key, "0"), "status", f"{key}:") for key in ("Pid", "PPid", "Threads")
+    )
     return record
 
 
@@ -254,6 +255,8 @@ def parse_process_stat(text: str) -> ProcessStat:
     if not paren or not opening:
         raise no_match("stat", text, "'PID (COMM) STATE ...'")
     words = rest.split()
+    if not words:
+        raise no_match("stat", text, "'PID (COMM) STATE ...'")
     return ProcessStat(
         whole(pid, "stat", text), comm, words[0], [whole(w, "stat", text) for w in words[1:]]
     )

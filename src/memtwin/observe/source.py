@@ -76,15 +76,16 @@ class TreeSource:
     def read_bytes(self, path: str, most_bytes: int = MOST_BYTES) -> bytes | None:
         """The bytes of `path`; what is longer than `most_bytes` ends with its last whole line."""
         try:
-            file = self.open(path)
+            return self.bytes_of(path, most_bytes)
         except (OSError, ValueError) as error:
             self.failed(path, error)
             return None
+
+    def bytes_of(self, path: str, most_bytes: int = MOST_BYTES) -> bytes:
+        """`read_bytes`, but raises OSError or ValueError when `path` can't be read."""
+        file = self.open(path)
         try:
             data = _all_of(file, most_bytes)
-        except OSError as error:
-            self.failed(path, error)
-            return None
         finally:
             os.close(file)
         if len(data) > most_bytes:
@@ -115,14 +116,12 @@ class TreeSource:
 
     def failed(self, path: str, error: OSError | ValueError) -> None:
         """Keep and count why reading `path` failed."""
-        number = error.errno if isinstance(error, OSError) else errno.EINVAL
         why = str(error)
         if isinstance(error, OSError):
             why = error.strerror or type(error).__name__
-        word = "not a file" if why.endswith("not a file") else _WORDS.get(number or 0, why)
-        if number == errno.EXDEV:
-            why = "a link that leads out of the tree"
-        self.keep_reason(path, why, word)
+            if error.errno == errno.EXDEV:
+                why = "a link that leads out of the tree"
+        self.keep_reason(path, why, reason_word(error))
 
     def keep_reason(self, path: str, why: str, word: str) -> None:
         """Keep `why` of `path`, counted under `word`; of very many paths, only the latest."""
@@ -192,6 +191,18 @@ class TreeSource:
         self.close()
 
 
+def reason_word(error: OSError | ValueError) -> str:
+    """The word that a failed read is counted under.
+
+    >>> reason_word(ProcessLookupError(3, "No such process"))
+    'gone'
+    """
+    if not isinstance(error, OSError):
+        return "no possible name"
+    why = error.strerror or type(error).__name__
+    return "not a file" if why.endswith("not a file") else _WORDS.get(error.errno or 0, why)
+
+
 def _all_of(file: int, most_bytes: int) -> bytes:
     """What `file` holds, read until one byte more than `most_bytes` at the most."""
     data = os.read(file, _CHUNK_BYTES)
@@ -202,6 +213,68 @@ def _all_of(file: int, most_bytes: int) -> bytes:
         parts.append(data)
         size_bytes += len(data)
     return b"".join(parts)
+
+
+class SmallFiles:
+    """Many small files below one directory, each read by one call: one open, one read, one close.
+
+    A name is a path below `directory` ("1/stat"). What is longer than `most_bytes` is cut there.
+    """
+
+    def __init__(self, source: Source, directory: str, most_bytes: int = 8192) -> None:
+        self._live_fd = -1
+        self.source = source
+        self.directory = directory
+        self.most_bytes = most_bytes
+        if isinstance(source, TreeSource) and source.is_live:
+            self._live_fd = os.open(directory, _LIVE_FLAGS | os.O_DIRECTORY)
+
+    def read(self, name: str) -> bytes:
+        """The bytes of `name`. Raises OSError or ValueError when it can't be read."""
+        if self._live_fd >= 0:
+            file = os.open(name, _LIVE_FLAGS, dir_fd=self._live_fd)
+        elif isinstance(self.source, TreeSource):
+            file = self.source.open(f"{self.directory}/{name}")
+        else:
+            return self._of_text(name)[: self.most_bytes]
+        try:
+            return os.read(file, self.most_bytes)
+        finally:
+            os.close(file)
+
+    def read_whole(self, name: str) -> bytes:
+        """The bytes of `name`, however many up to MOST_BYTES; errors as those of `read`."""
+        if isinstance(self.source, TreeSource):
+            return self.source.bytes_of(f"{self.directory}/{name}")
+        return self._of_text(name)
+
+    def pieces(self, name: str, piece_bytes: int) -> Iterator[bytes]:
+        """The bytes of `name` in pieces of one short read each; errors as those of `read`."""
+        if not isinstance(self.source, TreeSource):
+            yield self._of_text(name)
+            return
+        file = self.source.open(f"{self.directory}/{name}")
+        try:
+            while piece := os.read(file, piece_bytes):
+                yield piece
+        finally:
+            os.close(file)
+
+    def _of_text(self, name: str) -> bytes:
+        text = self.source.read(f"{self.directory}/{name}")
+        if text is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        return text.encode(errors="surrogateescape")
+
+    def owner(self, name: str) -> int | None:
+        """The uid that owns `name` on the live host; None elsewhere: a copy has another's."""
+        if self._live_fd < 0:
+            return None
+        return os.stat(name, dir_fd=self._live_fd).st_uid
+
+    def __del__(self) -> None:
+        if self._live_fd >= 0:
+            os.close(self._live_fd)
 
 
 class TextSource:

@@ -1,0 +1,94 @@
+"""Owns the words of the commands about processes: ps, maps, pmap and those of Android.
+
+Imports typer and cli/view_words; what a command does stands in its own module.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from memtwin.cli.view_words import LIVE_HOST, Csv, Interval, Json, Live, Once, Root
+
+Count = Annotated[int | None, typer.Option("--count", help="How many looks.")]
+Budget = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PERCENT",
+        help="Of one CPU, for walking page tables; or none. Repeated or live: 1%.",
+    ),
+]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Declare the commands."""
+    app.command()(ps)
+
+
+def ps(
+    by: Annotated[str, typer.Option(help="process, program, user or cgroup.")] = "process",
+    users: Annotated[bool, typer.Option("-u", "--users", help="As --by user.")] = False,
+    mappings: Annotated[
+        bool, typer.Option("-m", "--mappings", help="By mapping, over all processes.")
+    ] = False,
+    columns: Annotated[
+        str | None, typer.Option("-c", "--columns", metavar="NAMES", help='As "pid pss command".')
+    ] = None,
+    sort: Annotated[
+        str | None, typer.Option("-s", "--sort", metavar="NAME", help="A column; pss if not said.")
+    ] = None,
+    reverse: Annotated[
+        bool, typer.Option("-r", "--reverse", help="The largest first (live: the smallest).")
+    ] = False,
+    human: Annotated[
+        bool, typer.Option("-k", "--abbreviate", help="Sizes as 12.3M instead of KiB.")
+    ] = False,
+    percent: Annotated[
+        bool, typer.Option("-p", "--percent", help="Sizes as percent of the memory.")
+    ] = False,
+    totals: Annotated[bool, typer.Option("-t", "--totals", help="A last line of sums.")] = False,
+    no_header: Annotated[bool, typer.Option("-H", "--no-header", help="No first line.")] = False,
+    process_filter: Annotated[
+        str | None, typer.Option("-P", "--processfilter", metavar="RE", help="Name or command.")
+    ] = None,
+    map_filter: Annotated[
+        str | None, typer.Option("-M", "--mapfilter", metavar="RE", help="Only such mappings.")
+    ] = None,
+    user_filter: Annotated[
+        str | None, typer.Option("-U", "--userfilter", metavar="RE", help="Only such users.")
+    ] = None,
+    budget: Budget = None,
+    root: Root = LIVE_HOST,
+    as_json: Json = False,
+    as_csv: Csv = False,
+    once: Once = False,
+    live: Live = False,
+    interval: Interval = None,
+    count: Count = None,
+) -> None:
+    """What processes use: VSS, RSS, PSS, USS and swap.
+
+    By process, program, user, cgroup or mapping; flags as those of smem.
+    """
+    from memtwin.cli import ps_choice, view
+
+    how = view.showing(
+        as_json=as_json, as_csv=as_csv, once=once, live=live, interval_s=interval, count=count
+    )
+    words = ps_choice.Words(
+        by="user" if users else by,
+        mappings=mappings,
+        columns=columns,
+        sort=sort,
+        reverse=reverse,
+        human=human,
+        percent=percent,
+        totals=totals,
+        no_header=no_header,
+        process_filter=process_filter,
+        map_filter=map_filter,
+        user_filter=user_filter,
+        budget=budget,
+    )
+    view.show(ps_choice.look_for(words, root, how), how)
