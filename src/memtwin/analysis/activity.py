@@ -15,9 +15,10 @@ from memtwin.observe.meminfo import MemInfo
 from memtwin.observe.system import StatText
 from memtwin.units import KIB, PAGE_SIZE
 
+# fs/proc/stat.c show_stat(), v6.12
 CPU_FIELDS = (
     "user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal", "guest", "guest_nice",
-)  # fs/proc/stat.c show_stat(), v6.12  # fmt: skip
+)  # fmt: skip
 
 
 class Moment(msgspec.Struct, kw_only=True):

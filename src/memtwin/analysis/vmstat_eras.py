@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 ZONES = ("dma", "dma32", "normal", "high", "movable", "device")
 # our name -> the counters that make it, newest names first; the first list with any present counts.
-# mm/vmstat.c vmstat_text[] of the versions named
+# mm/vmstat.c vmstat_text[], v6.12, and what it was before the version at the end of a line
 _ERAS: dict[str, tuple[tuple[str, ...], ...]] = {
     "scan_kswapd": (("pgscan_kswapd",), tuple(f"pgscan_kswapd_{zone}" for zone in ZONES)),  # 4.8
     "scan_direct": (("pgscan_direct",), tuple(f"pgscan_direct_{zone}" for zone in ZONES)),

@@ -197,11 +197,35 @@ def head(
 def capture(
     root: Annotated[Path, typer.Option(help="A captured tree with proc/ and sys/.")] = Path("/"),
     out: Annotated[Path | None, typer.Option("-o", "--out", help="The TOML to write.")] = None,
+    tree: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Save the texts that views read, here or in a .tar.zst."),
+    ] = None,
+    processes: Annotated[
+        bool, typer.Option("--processes", help="With --tree: those of each process too.")
+    ] = False,
+    no_cmdline: Annotated[
+        bool, typer.Option("--no-cmdline", help="With --tree: leave command lines out.")
+    ] = False,
+    oom_log: Annotated[
+        bool, typer.Option("--oom-log", help="With --tree: the OOM reports of the kernel's log.")
+    ] = False,
 ) -> None:
-    """Describe this host as a machine."""
-    from memtwin.cli import run_command
+    """Describe this host as a machine, or save a tree for --root."""
+    if tree is None:
+        from memtwin.cli import run_command
 
-    run_command.capture(root, out)
+        if processes or no_cmdline or oom_log:
+            raise UserError("capture: found a word of --tree without it, which it belongs to")
+        run_command.capture(root, out)
+        return
+    from memtwin.cli import capture_command
+
+    if out is not None:
+        raise UserError("--tree: found with --out, allowed is one of them")
+    capture_command.capture(
+        root, tree, processes=processes, command_lines=not no_cmdline, oom_log=oom_log
+    )
 
 
 @app.command()

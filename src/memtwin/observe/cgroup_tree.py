@@ -21,7 +21,7 @@ from memtwin.observe.system import Pressure, parse_pressure
 DEFAULT_ROOT = "/sys/fs/cgroup"
 MOST_CGROUPS = 20_000  # MODEL: a hostile tree may hold any number
 MOST_DEPTH = 64  # MODEL: deeper than any hierarchy in use
-_INTERFACE = re.compile(
+INTERFACE = re.compile(
     r"(cgroup|memory|cpu|cpuset|cpuacct|io|pids|rdma|hugetlb|misc|irq|blkio|devices|freezer"
     r"|net_cls|net_prio|perf_event|dmem)\.[a-z0-9_.A-Z]+|tasks|notify_on_release|release_agent"
 )
@@ -63,9 +63,9 @@ def read_cgroup_tree(reading: Reading, deepest: int = MOST_DEPTH) -> CgroupTree 
         names = reading.names(_below(point, path))
         tree.cgroups.append(_read(reading, tree, path, depth, names))
         if depth < min(deepest, MOST_DEPTH):
-            below = [name for name in names if not _INTERFACE.fullmatch(name)]
+            below = [name for name in names if not INTERFACE.fullmatch(name)]
             todo += [(f"{path.rstrip('/')}/{name}", depth + 1) for name in reversed(below)]
-        elif deepest >= MOST_DEPTH and any(not _INTERFACE.fullmatch(name) for name in names):
+        elif deepest >= MOST_DEPTH and any(not INTERFACE.fullmatch(name) for name in names):
             tree.truncated = True
     return tree
 
