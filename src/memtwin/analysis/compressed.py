@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from memtwin.observe.source import printable
 from memtwin.observe.swaps import SwapRow
 from memtwin.observe.zram import BD_PAGE_BYTES, ZramDevice
 from memtwin.units import KIB, PAGE_SIZE
@@ -48,7 +49,7 @@ def gain_of(device: ZramDevice, swaps: Sequence[SwapRow]) -> ZramGain:
     """What `device` gains; `swaps` are the areas of /proc/swaps."""
     found = ZramGain(
         name=device.name,
-        algorithm=device.algorithm.chosen if device.algorithm else None,
+        algorithm=printable(device.algorithm.chosen) if device.algorithm else None,
         disksize_bytes=device.disksize_bytes,
         backing_device=device.backing_device,
     )

@@ -57,7 +57,7 @@ def render_node_meminfo(info: NodeMemInfo) -> str:
     out = []
     for name, figure in info.figures_kib.items():
         if name.startswith("HugePages_"):  # mm/hugetlb.c hugetlb_report_node_meminfo(), v6.12
-            out.append(f"Node {info.node} {name}: {figure:>5}\n")
+            out.append(f"Node {info.node} {name + ':':<16}{figure:>5}\n")
         else:
             out.append(f"Node {info.node} {name + ':':<16}{figure:>8} kB\n")
     return "".join(out)

@@ -91,7 +91,10 @@ _NAMES = {
     "mm_stat": Shape(swaps.parse_mm_stat, swaps.render_mm_stat),
     "io_stat": Shape(swaps.parse_io_stat, swaps.render_io_stat),
     "bd_stat": Shape(zram.parse_bd_stat, zram.render_bd_stat),
-    "comp_algorithm": _CHOICE,
+    # drivers/block/zram/zcomp.c zcomp_available_show(), v6.12: with a blank at the end
+    "comp_algorithm": Shape(
+        kernel_mm.parse_choice, lambda choice: kernel_mm.render_choice(choice)[:-1] + " \n"
+    ),
     "disksize": _figure("disksize"),
     "numastat": _flat("numastat"),
     "memory.pressure": _PRESSURE,

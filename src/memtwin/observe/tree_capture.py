@@ -51,7 +51,8 @@ _PROCESS = (
     "oom_score_adj", "io",
 )  # fmt: skip
 _COMMAND_LINES = ("/proc/cmdline", "cmdline")
-# of a cgroup: reading these fails, waits, or walks every object (mm/memcontrol.c, v6.1)
+# of a cgroup: reading these fails, waits, or walks every object
+# (mm/memcontrol.c mem_cgroup_legacy_files[], v6.1)
 _NEVER = frozenset({"memory.kmem.slabinfo", "memory.force_empty", "memory.pressure_level",
                     "memory.reclaim", "cgroup.event_control"})  # fmt: skip
 _CGROUP_PREFIXES = ("memory.", "cgroup.")

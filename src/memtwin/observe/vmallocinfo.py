@@ -16,7 +16,9 @@ PATH = "/proc/vmallocinfo"
 # the words of an area's flags (mm/vmalloc.c vmalloc_info_show(), v6.12), sorted as `kind` prefers
 KINDS = ("vmalloc", "ioremap", "vmap", "sparse", "dma-coherent", "vm_map_ram", "unpurged")
 _FLAGS = frozenset((*KINDS, "user", "vpages", "vm_area"))
-_LINE = re.compile(r"(0x[0-9a-f]{1,16}|\(ptrval\))-(0x[0-9a-f]{1,16}|\(ptrval\)) +(\d{1,19})(.*)")
+# an address, its hash, or "(____ptrval____)" before hashes are ready (lib/vsprintf.c
+# default_pointer(), v6.1)
+_LINE = re.compile(r"(0x[^\s-]{1,24})-(0x[^\s-]{1,24}) +(\d{1,19})(.*)")
 _NODE = re.compile(r"N(\d{1,9})=(\d{1,19})")
 
 

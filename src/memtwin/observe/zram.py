@@ -13,6 +13,7 @@ import msgspec
 from memtwin.observe.kernel_mm import Choice, parse_choice
 from memtwin.observe.reading import Reading
 from memtwin.observe.scan import no_match, parse_figure, whole
+from memtwin.observe.source import printable
 from memtwin.observe.swaps import (
     ZramIoStat,
     ZramMmStat,
@@ -93,4 +94,4 @@ def read_zram(reading: Reading, name: str) -> ZramDevice:
 
 def _line(reading: Reading, path: str) -> str | None:
     text = reading.optional(path, str)
-    return None if text is None or not text.strip() else " ".join(text.split())
+    return None if text is None or not text.strip() else printable(" ".join(text.split()))
