@@ -47,6 +47,21 @@ def test_the_exit_status_is_the_command_s(twins: dict[str, Twin]) -> None:
     )
 
 
+def test_without_a_command_it_is_the_user_s_shell(twins: dict[str, Twin]) -> None:
+    done = memtwin("inside", *twins["result"].words, input="head -1 /proc/meminfo; exit 5\n")
+    assert done.returncode == 5
+    assert done.stdout == twins["result"].text("/proc/meminfo").split("\n")[0] + "\n"
+
+
+def test_a_script_s_mistake_is_told_while_its_twin_is_shown(tmp_path: Path) -> None:
+    script = tmp_path / "bad.wl"
+    script.write_text("start P\n@P touch A r seq 0 1\n")
+    words = (str(script), "--play", "100", "--machine", "board-128m")
+    done = memtwin("inside", *words, "--", "sh", "-c", "sleep 1; cat /proc/1/comm")
+    assert (done.returncode, done.stdout) == (0, "P\n")
+    assert "line 2: @P touch A r seq 0 1: found area 'A'" in done.stderr
+
+
 def test_proc_and_sys_are_the_twin_s_and_self_is_the_program(twins: dict[str, Twin]) -> None:
     twin = twins["result"]
     done = inside(twin, "ls /proc; echo -; ls /sys; echo -; cat /proc/self/comm; ls /proc/$$/comm")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -12,8 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.mount.twins import SHOP, Twin, everything, memtwin
+from tests.mount.twins import SHOP, Twin, everything
 
+from memtwin.cli.main import outcome
 from memtwin.errors import UserError
 from memtwin.mount.checkpoint_tree import CheckpointTree
 from memtwin.mount.nodes import Nodes
@@ -152,25 +154,33 @@ def test_a_tree_whose_making_fails_leaves_nothing_behind(tmp_path: Path) -> None
         (["mount", "{script}", "{new}", "--write", "--play", "1"], "stand still"),
         (["mount", "{full}", "{new}"], "found no proc/ in it"),
         (["mount", "{junk}", "{new}"], "allowed is a result or a case"),
-        (["inside", "{result}"], "found no command"),
+        (["mount", "{outward}", "{new}"], "allowed are plain paths"),
+        (["mount", "{nothing}", "{new}"], "found no text for '/proc/stat'"),
     ],
 )
 def test_mistakes_are_one_line_and_status_2(
-    words: list[str], told: str, twins: dict[str, Twin], tmp_path: Path
+    words: list[str],
+    told: str,
+    twins: dict[str, Twin],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     names = {
         "result": twins["result"].words[0],
         "full": str(tmp_path / "full"),
         "new": str(tmp_path / "new"),
         "script": str(tmp_path / "shop.wl"),
-        "junk": str(tmp_path / "junk.json"),
+        **{name: str(tmp_path / f"{name}.json") for name in ("junk", "outward", "nothing")},
     }
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").write_text("")
     (tmp_path / "new").mkdir()
     (tmp_path / "shop.wl").write_text(SHOP)
     (tmp_path / "junk.json").write_text('{"a": 1}')
-    done = memtwin(*(word.format(**names) for word in words))
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert told in done.stderr
+    for name, path in (("outward", "/proc/../../x"), ("nothing", "/proc/stat")):
+        checkpoint = {"name": "final", "files": {path: "x" if name == "outward" else None}}
+        (tmp_path / f"{name}.json").write_text(json.dumps({"checkpoints": [checkpoint]}))
+    assert outcome([word.format(**names) for word in words]) == 2
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1
+    assert told in printed

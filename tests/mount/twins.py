@@ -119,7 +119,7 @@ def make_twins(folder: Path) -> dict[str, Twin]:
 def memtwin(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
     """`memtwin WORDS`, ended."""
     command = [sys.executable, "-m", "memtwin", *words]
-    environment = {**os.environ, "LC_ALL": "C", "COLUMNS": "300"}
+    environment = {**os.environ, "LC_ALL": "C", "COLUMNS": "300", "SHELL": "/bin/sh"}
     return subprocess.run(
         command,
         capture_output=True,

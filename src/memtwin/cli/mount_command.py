@@ -5,6 +5,7 @@ Imports mount, machine and record. Does no arithmetic of its own.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,25 +64,14 @@ def write(shown: Shown, directory: Path) -> None:
     note(f"{directory}: {count} files of {opened.title}")
 
 
-def mount(shown: Shown, directory: Path) -> None:
-    """The command `mount`: returns when it is unmounted."""
+def mount(shown: Shown, directory: Path) -> int:
+    """The command `mount`: returns when it is unmounted; 2 when what it ran made a mistake."""
     opened = shown.opened()
-    mount_tree(
-        opened,
-        directory,
-        lambda: note(f"{opened.title} is at {directory} until Ctrl-C or umount {directory}"),
-    )
-    _tell_fault(opened)
+    mount_tree(opened, directory, note)
+    opened.stop()
+    return UserError.exit_status if opened.player is not None and opened.player.fault else 0
 
 
 def inside(shown: Shown, command: list[str]) -> int:
-    """The command `inside`: the exit status of the user's command."""
-    if not command:
-        raise UserError("inside: found no command, it stands after --")
-    return run_inside(shown.opened(), command, note)
-
-
-def _tell_fault(opened: Opened) -> None:
-    opened.stop()
-    if opened.player is not None and opened.player.fault is not None:
-        raise opened.player.fault
+    """The command `inside`: the exit status of the user's command, or of a shell."""
+    return run_inside(shown.opened(), command or [os.environ.get("SHELL", "/bin/sh")], note)

@@ -53,7 +53,7 @@ def mount(
     write: Annotated[
         bool, typer.Option("--write", help="Write plain files and end, instead of mounting.")
     ] = False,
-) -> None:
+) -> int:
     """Show a twin's /proc and /sys as files below DIR.
 
     memtwin mount script.wl DIR --machine board-128m
@@ -63,8 +63,8 @@ def mount(
     shown = mount_command.Shown(result, at, play, machine, limit, swap, changes or [])
     if write:
         mount_command.write(shown, directory)
-    else:
-        mount_command.mount(shown, directory)
+        return 0
+    return mount_command.mount(shown, directory)
 
 
 def inside(
@@ -79,7 +79,7 @@ def inside(
 ) -> int:
     """Run a program whose /proc and /sys are a twin's: free, vmstat, ps, a shell.
 
-    memtwin inside RESULT -- free -h
+    memtwin inside RESULT -- free -h; without a command, your shell
     """
     from memtwin.cli import mount_command
 

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from memtwin.errors import UserError
 from memtwin.observe.cgroup import CGROUP_DIR
 from memtwin.observe.process_files import parse_process_stat, parse_status
 
 _RECORDED_GROUPS = "/cg/"
 _V1_MARK = "memory.usage_in_bytes"
+_LONGEST_NAME = 255  # include/uapi/linux/limits.h NAME_MAX, v6.12
 
 
 class CheckpointTree:
     """Texts of one moment as a Tree."""
 
     def __init__(self, texts: Mapping[str, str]) -> None:
-        self.texts = on_a_machine(texts)
+        self.texts = on_a_machine(checked(texts))
         self._names: dict[str, set[str]] = {}
         for path in self.texts:
             parts = path.strip("/").split("/")
@@ -34,6 +36,28 @@ class CheckpointTree:
     def names(self, directory: str) -> list[str]:
         """What lies directly in `directory`, sorted; empty when there is no such directory."""
         return sorted(self._names.get(directory.rstrip("/") or "/", ()))
+
+
+def checked(texts: Mapping[str, object]) -> dict[str, str]:
+    """`texts`, which may come from anybody: UserError when one cannot be a file of a tree."""
+    found: dict[str, str] = {}
+    for path, text in texts.items():
+        names = path.removeprefix("/").split("/")
+        sound = all(0 < len(name) <= _LONGEST_NAME and "\0" not in name for name in names)
+        if not sound or not {".", ".."}.isdisjoint(names):
+            raise UserError(f"checkpoint: found the path {path[:80]!r}, allowed are plain paths")
+        if not isinstance(text, str) or not _is_text(path) or not _is_text(text):
+            raise UserError(f"checkpoint: found no text for {path[:80]!r}")
+        found[path] = text
+    return found
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def on_a_machine(texts: Mapping[str, str]) -> dict[str, str]:

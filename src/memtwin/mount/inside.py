@@ -102,7 +102,7 @@ def run_inside(opened: Opened, command: list[str], note: Callable[[str], None]) 
             ours.close()
             _become_command(InsideNodes(opened.tree), command, theirs, way)
         theirs.close()
-        return _wait_for(opened, command_pid, ours)
+        return _wait_for(opened, command_pid, ours, note)
 
 
 def _fuse_is_here() -> bool:
@@ -116,7 +116,9 @@ def _fuse_is_here() -> bool:
 # the waiting side -------------------------------------------------------------------------------
 
 
-def _wait_for(opened: Opened, command_pid: int, link: socket.socket) -> int:
+def _wait_for(
+    opened: Opened, command_pid: int, link: socket.socket, note: Callable[[str], None]
+) -> int:
     server_pid = 0
     kept = {number: signal.getsignal(number) for number in (*_WAITING_SIGNALS, *_PASSED_SIGNALS)}
     for number in _WAITING_SIGNALS:
@@ -129,7 +131,7 @@ def _wait_for(opened: Opened, command_pid: int, link: socket.socket) -> int:
             os.waitpid(command_pid, 0)
             raise UserError(answer[1:].decode(errors="replace"))
         if fds:
-            server_pid = _start_server(opened, command_pid, fds[0], link)
+            server_pid = _start_server(opened, command_pid, fds[0], link, note)
         _, status = os.waitpid(command_pid, 0)
     finally:
         if server_pid:
@@ -142,7 +144,13 @@ def _wait_for(opened: Opened, command_pid: int, link: socket.socket) -> int:
     return code if code >= 0 else 128 - code
 
 
-def _start_server(opened: Opened, command_pid: int, fuse_fd: int, link: socket.socket) -> int:
+def _start_server(
+    opened: Opened,
+    command_pid: int,
+    fuse_fd: int,
+    link: socket.socket,
+    note: Callable[[str], None],
+) -> int:
     """Fork who answers FUSE on `fuse_fd`: its pid."""
     pid = os.fork()
     if pid:
@@ -156,7 +164,7 @@ def _start_server(opened: Opened, command_pid: int, fuse_fd: int, link: socket.s
             signal.signal(number, signal.SIG_IGN)
         nodes = InsideNodes(opened.tree)
         nodes.namespace = os.readlink(f"/proc/{command_pid}/ns/mnt")
-        opened.start()
+        opened.start(note)
         serve(nodes, opened.gate, f"/dev/fd/{fuse_fd}")
     finally:
         os._exit(0)

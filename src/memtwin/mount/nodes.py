@@ -7,10 +7,13 @@ mode 0444 whatever the kernel's are: who may look at a twin may look at all of i
 from __future__ import annotations
 
 import enum
+import re
 from dataclasses import dataclass
 
-from memtwin.observe.process_files import parse_status
 from memtwin.observe.source import Tree
+
+_EFFECTIVE_UID = re.compile(r"^Uid:\t\d+\t(\d{1,10})\t", re.MULTILINE)
+_LARGEST_UID = (1 << 32) - 2  # include/linux/uidgid.h INVALID_UID is the one above, v6.12
 
 
 class Kind(enum.Enum):
@@ -61,5 +64,5 @@ class Nodes:
         if len(parts) < 3 or parts[1] != "proc" or not parts[2].isdigit():
             return 0
         status = self.tree.read(f"/proc/{parts[2]}/status")
-        words = parse_status(status).lines.get("Uid", "").split() if status else []
-        return int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
+        found = _EFFECTIVE_UID.search(status) if status else None
+        return min(int(found[1]), _LARGEST_UID) if found else 0

@@ -73,7 +73,9 @@ def _open_json(path: Path, text: str, wanted: Wanted, progress: Progress | None)
     raise UserError(f"{path}: found JSON with {keys}, allowed is a result or a case")
 
 
-def _open_checkpoint(path: Path, checkpoints: list[dict[str, Any]], at: str | None) -> Opened:
+def _open_checkpoint(path: Path, checkpoints: Any, at: str | None) -> Opened:
+    if not isinstance(checkpoints, list) or not all(isinstance(p, dict) for p in checkpoints):
+        raise UserError(f"{path}: found no list of checkpoints in it")
     names = [str(point.get("name")) for point in checkpoints]
     if not names:
         raise UserError(f"{path}: found no checkpoint in it")

@@ -42,8 +42,9 @@ class Player:
         self._thread = threading.Thread(target=self._run, name="player", daemon=True)
         machine.timers.add("player", lambda: self._due_ns, self._stop_here)
 
-    def start(self) -> None:
-        """Begin; returns at once."""
+    def start(self, tell: Callable[[str], None]) -> None:
+        """Begin; returns at once. `tell` hears the mistake that ends the program early."""
+        self._tell = tell
         self._thread.start()
 
     def stop(self) -> None:
@@ -62,6 +63,7 @@ class Player:
                     self.program()
                 except UserError as fault:
                     self.fault = fault
+                    self._tell(str(fault))
                 while True:
                     self.machine.sleep(self._step_ns)
         except _Stopped:

@@ -23,10 +23,10 @@ FUSE_DEVICE = Path("/dev/fuse")
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def mount_tree(opened: Opened, directory: Path, ready: Callable[[], None]) -> None:
+def mount_tree(opened: Opened, directory: Path, tell: Callable[[str], None]) -> None:
     """Show `opened` at `directory` (which must exist and be empty) until it is unmounted.
 
-    `ready` is called when all is prepared, just before the first file can be read. Returns after
+    `tell` hears that all is prepared, just before the first file can be read. Returns after
     `umount`, SIGINT, SIGTERM or SIGHUP. Raises UserError with the reason.
     """
     if not directory.is_dir():
@@ -42,8 +42,8 @@ def mount_tree(opened: Opened, directory: Path, ready: Callable[[], None]) -> No
         options["allow_other"] = True  # a mount of root's that only root could read helps nobody
     with HostChanges("mount") as changes:
         changes.ask("unmount", place, source)
-        opened.start()
-        ready()
+        opened.start(tell)
+        tell(f"{opened.title} is at {directory} until Ctrl-C or umount {directory}")
         with _signals_for_libfuse():
             serve(Nodes(opened.tree), opened.gate, place, **options)
 

@@ -41,10 +41,10 @@ class Opened:
     player: Player | None = None
     machine: Machine | None = None  # of what was run now
 
-    def start(self) -> None:
-        """Let time run from now on, if it was asked to."""
+    def start(self, tell: Callable[[str], None]) -> None:
+        """Let time run from now on, if asked to; `tell` hears what ended the program early."""
         if self.player is not None:
-            self.player.start()
+            self.player.start(tell)
 
     def stop(self) -> None:
         """Let time stand still."""

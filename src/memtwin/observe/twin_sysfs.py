@@ -5,13 +5,14 @@ Imports the twin's texts and records. Knows of a machine only what `SystemView` 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 
 from memtwin.hardware.pte import HPAGE_PAGES
 from memtwin.observe.formulas import MemTotals, meminfo_figures
 from memtwin.observe.scan import render_flat
-from memtwin.observe.system import SECTOR_BYTES
+from memtwin.observe.system import DISKSTATS_PATH, SECTOR_BYTES, parse_diskstats
 from memtwin.observe.twin import TwinTexts
 from memtwin.observe.twin_system import SystemView
 from memtwin.page.tunables import THP_ALWAYS, THP_MADVISE, THP_NEVER
@@ -34,6 +35,7 @@ _NODE_MEMINFO = (
     "FileHugePages", "FilePmdMapped", "HugePages_Total", "HugePages_Free", "HugePages_Surp",
 )  # fmt: skip
 _PAGE_KIB = PAGE_SIZE >> 10
+_WHOLE_DISK = re.compile(r"[a-z]*d[a-z]+|sr\d+|(zram|loop|ram|nvme\d+n)\d+")
 Content = str | Callable[[], str]
 
 
@@ -65,10 +67,16 @@ class SysTexts:
             found[f"{at}/vmstat"] = partial(self.node_vmstat, node)
             # MODEL: which CPU is near which node is not described: node 0 has all of them
             found[f"{at}/cpulist"] = "\n" if node else _range(nr_cpus)
+            found[f"{at}/cpumap"] = _mask(0 if node else nr_cpus, nr_cpus)
         return found
 
     def _disks(self) -> dict[str, Content]:
         found: dict[str, Content] = {}
+        for row in parse_diskstats(self.texts.start.get(DISKSTATS_PATH, "")):
+            # a recorded disk that the twin does not use is there all the same; its partitions lie
+            # below it, not in this directory
+            if _WHOLE_DISK.fullmatch(row.name):
+                found[f"{BLOCK_DIR}/{row.name}/dev"] = f"{row.major}:{row.minor}\n"
         for disk in self.view().disks:
             at = f"{BLOCK_DIR}/{disk.name}"
             found[f"{at}/size"] = f"{disk.size_bytes // SECTOR_BYTES}\n"
@@ -129,6 +137,18 @@ class SysTexts:
 
 def _range(count: int) -> str:
     return "0\n" if count == 1 else f"0-{count - 1}\n"
+
+
+def _mask(count: int, nr_cpus: int) -> str:
+    """The first `count` CPUs as a mask of `nr_cpus` bits: lib/vsprintf.c bitmap_string(), v6.12.
+
+    >>> _mask(40, 40), _mask(0, 8)
+    ('ff,ffffffff\\n', '00\\n')
+    """
+    digits = f"{(1 << count) - 1:0{-(-nr_cpus // 4)}x}"
+    first = len(digits) % 8
+    groups = [digits[at : at + 8] for at in range(first, len(digits), 8)]
+    return ",".join(([digits[:first]] if first else []) + groups) + "\n"
 
 
 def _chosen(value: str, among: list[str]) -> str:
