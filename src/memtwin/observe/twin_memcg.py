@@ -80,8 +80,7 @@ _V1_NAMES = [
     "kmem.usage_in_bytes", "kmem.limit_in_bytes", "memsw.usage_in_bytes",
     "memsw.max_usage_in_bytes", "memsw.limit_in_bytes", "memsw.failcnt",
 ]  # fmt: skip
-# mm/memcontrol.c memory_stat_show(), memory_numa_stat_show(), v6.12: the root has them too
-_V2_ROOT_NAMES = ["stat", "numa_stat"]
+_V2_ROOT_NAMES = ["stat", "numa_stat"]  # mm/memcontrol.c CFTYPE_NOT_ON_ROOT, v6.12
 
 
 def group_files(version: int, group: str) -> list[str]:
