@@ -11,7 +11,17 @@ import msgspec
 import pytest
 
 from memtwin.cli.live import LiveView
-from memtwin.cli.view import Absent, Form, Pace, Showing, Snapshot, rendered, show, showing
+from memtwin.cli.view import (
+    Absent,
+    Form,
+    Pace,
+    Showing,
+    Snapshot,
+    SortableLook,
+    rendered,
+    show,
+    showing,
+)
 from memtwin.errors import UserError
 
 
@@ -133,3 +143,26 @@ def test_a_name_that_is_not_utf_8_is_shown_escaped_in_every_form() -> None:
     assert rendered(snapshot, Form.CSV).splitlines()[1].startswith("caf\\xe9,")
     (row,) = json.loads(rendered(snapshot, Form.JSON))["rows"]
     assert row == {"name": "caf\\xe9", "parts": {"caf\\xe9": "caf\\xe9"}}
+
+
+def test_a_key_sorts_the_live_screen_anew_and_other_keys_do_not() -> None:
+    asked: list[str] = []
+
+    def look(by: str) -> Snapshot:
+        asked.append(by)
+        return SNAPSHOT
+
+    screen = LiveView(SortableLook(look, {"s": "size", "n": "name"}, "name"), 3600.0)
+
+    async def press() -> None:
+        async with screen.run_test() as pilot:
+            for key in ("s", "x"):
+                await screen.workers.wait_for_complete()
+                await pilot.press(key)
+            await screen.workers.wait_for_complete()
+            await pilot.pause()
+            assert "by size (keys: s n)" in str(screen.query_one("#head").render())
+            await pilot.press("q")
+
+    asyncio.run(press())
+    assert asked == ["name", "size"]

@@ -11,13 +11,17 @@ import sys
 import house
 
 HELP = "import sys; sys.argv = ['memtwin', '--help']; from memtwin.cli.main import main; main()"
-LOADED = f"""
+LOADED = """
 import atexit, json, sys
 atexit.register(lambda: print(json.dumps(sorted(sys.modules)), file=sys.stderr))
-{HELP}
 """
 MAX_CPU_S = 0.3
 HEAVY = {"numpy", "pyarrow", "hypothesis", "Cython"}
+
+
+FREE = "import sys; sys.argv = ['memtwin', 'free']; from memtwin.cli.main import main; main()"
+# typer's checks of values load the first of these; a plain command line needs none
+FREE_HEAVY = HEAVY | {"pydantic", "rich", "textual", "tarfile", "memtwin.observe.texts"}
 
 
 def _run(code: str) -> subprocess.CompletedProcess[str]:
@@ -39,7 +43,14 @@ def test_help_costs_less_than_300_ms_of_cpu() -> None:
 
 
 def test_help_imports_neither_numpy_nor_pyarrow() -> None:
-    done = _run(LOADED)
+    done = _run(LOADED + HELP)
     assert "usage" in done.stdout.lower()
     loaded = set(json.loads(done.stderr.splitlines()[-1]))
     assert not loaded & HEAVY
+
+
+def test_free_imports_no_library_that_costs_more_than_it_prints() -> None:
+    done = _run(LOADED + FREE)
+    assert "Mem:" in done.stdout
+    loaded = set(json.loads(done.stderr.splitlines()[-1]))
+    assert not loaded & FREE_HEAVY

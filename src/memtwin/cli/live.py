@@ -12,9 +12,18 @@ from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import BindingType
 from textual.containers import VerticalScroll
+from textual.events import Key
 from textual.widgets import Footer, Static
 
-from memtwin.cli.view import MAX_INTERVAL_S, MIN_INTERVAL_S, Form, Look, Snapshot, rendered
+from memtwin.cli.view import (
+    MAX_INTERVAL_S,
+    MIN_INTERVAL_S,
+    Form,
+    Look,
+    Snapshot,
+    SortableLook,
+    rendered,
+)
 from memtwin.errors import UserError
 
 
@@ -55,6 +64,7 @@ class LiveView(App[None]):
         self.paused = False
         self.looks = 0
         self._timer_due_s = 0.0
+        self._shown: Snapshot | None = None
 
     def compose(self) -> ComposeResult:
         """The head line, the view, the keys."""
@@ -66,7 +76,14 @@ class LiveView(App[None]):
     def on_mount(self) -> None:
         """Look at once, then each time the interval has passed."""
         self.set_interval(MIN_INTERVAL_S / 2, self._tick)
+        self.query_one(VerticalScroll).focus()  # so that the arrows scroll at once
         self.action_look()
+
+    def on_key(self, event: Key) -> None:
+        """Sort anew by a key that the view knows."""
+        if isinstance(self.look, SortableLook) and self.look.sort_by(event.character or ""):
+            event.stop()
+            self.action_look()
 
     def _tick(self) -> None:
         if not self.paused and time.monotonic() >= self._timer_due_s:
@@ -89,24 +106,36 @@ class LiveView(App[None]):
 
     def _put(self, snapshot: Snapshot) -> None:
         self.looks += 1
-        state = "paused" if self.paused else f"every {self.interval_s:g} s"
-        taken = snapshot.taken_s
-        clock = "" if taken is None else time.strftime("  %H:%M:%S", time.localtime(taken))
-        self.query_one("#head", Static).update(
-            Text(f"memtwin {snapshot.name}  {snapshot.root}{clock}  {state}")
-        )
+        self._shown = snapshot
+        self._put_head()
         self.query_one("#body", Static).update(Text(rendered(snapshot, Form.TEXT)))
+
+    def _put_head(self) -> None:
+        if self._shown is None:
+            return
+        state = "paused" if self.paused else f"every {self.interval_s:g} s"
+        taken = self._shown.taken_s
+        clock = "" if taken is None else time.strftime("  %H:%M:%S", time.localtime(taken))
+        sort = ""
+        if isinstance(self.look, SortableLook):
+            sort = f"  by {self.look.chosen} (keys: {' '.join(self.look.keys)})"
+        self.query_one("#head", Static).update(
+            Text(f"memtwin {self._shown.name}  {self._shown.root}{clock}  {state}{sort}")
+        )
 
     def action_pause(self) -> None:
         """Stop looking, or go on."""
         self.paused = not self.paused
+        self._put_head()
         if not self.paused:
             self.action_look()
 
     def action_faster(self) -> None:
         """Look twice as often."""
         self.interval_s = max(self.interval_s / 2, MIN_INTERVAL_S)
+        self._put_head()
 
     def action_slower(self) -> None:
         """Look half as often."""
         self.interval_s = min(self.interval_s * 2, MAX_INTERVAL_S)
+        self._put_head()

@@ -18,7 +18,7 @@ from memtwin.analysis.vmalloc import VmallocBy, grouped
 from memtwin.analysis.watermarks import marks_of
 from memtwin.cli.columns_text import Column, figure, size, table
 from memtwin.cli.root import source_at
-from memtwin.cli.view import Look, Snapshot
+from memtwin.cli.view import Look, Snapshot, SortableLook
 from memtwin.errors import UserError
 from memtwin.observe import fragments, meminfo, vmallocinfo, zoneinfo
 from memtwin.observe.reading import Reading
@@ -193,7 +193,10 @@ def zoneinfo_at(root: Path) -> Look:
 def vmallocinfo_at(root: Path, by: VmallocBy, most: int | None) -> Look:
     """Looks at the vmalloc areas, added up `by`; the first `most` groups."""
 
-    def make(reading: Reading) -> Snapshot:
+    source = source_at(root)
+
+    def look(name: str) -> Snapshot:
+        by, reading = VmallocBy(name), Reading(source)
         areas = reading.record(vmallocinfo.PATH, vmallocinfo.parse_vmallocinfo)
         if areas is None:
             raise needed(vmallocinfo.PATH, reading, areas)
@@ -215,6 +218,9 @@ def vmallocinfo_at(root: Path, by: VmallocBy, most: int | None) -> Look:
             f" (guard pages too); {_AREA_KINDS_WITHOUT_MEMORY}"
         ]
         totals = {"areas": len(areas), "size_bytes": total, "memory_bytes": memory}
-        return Snapshot("vmallocinfo", rows, table(heads, cells), totals=totals, notes=notes)
+        return Snapshot(
+            "vmallocinfo", rows, table(heads, cells), totals, reading.absent, notes, str(root),
+            time.time(),
+        )  # fmt: skip
 
-    return looks(root, make)
+    return SortableLook(look, {one.value[0]: one.value for one in VmallocBy}, by.value)

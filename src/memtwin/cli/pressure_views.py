@@ -19,7 +19,7 @@ from memtwin.analysis.stalls import Stall, key_of, stalls_of
 from memtwin.cli.columns_text import DASH, Column, figure, size, table
 from memtwin.cli.memory_views import looks, needed
 from memtwin.cli.root import source_at
-from memtwin.cli.view import Look, Snapshot
+from memtwin.cli.view import Look, Snapshot, SortableLook
 from memtwin.observe import bdi, swaps, system, vm_sysctl, vmstat, zoneinfo, zram
 from memtwin.observe.cgroup_tree import MOST_CGROUPS, MOST_DEPTH, CgroupTree, read_cgroup_tree
 from memtwin.observe.reading import NO_FILE, Reading
@@ -274,7 +274,10 @@ _CGROUP_HEADS = (
 def cgroups_at(root: Path, sort: str, depth: int | None, most: int | None) -> Look:
     """Looks at the cgroups with memory, as a tree or most of `sort` first."""
 
-    def make(reading: Reading) -> Snapshot:
+    source = source_at(root)
+
+    def look(sort: str) -> Snapshot:
+        reading = Reading(source)
         tree = read_cgroup_tree(reading, MOST_DEPTH if depth is None else depth)
         rows = cgroup_rows.rows_of(tree, sort) if tree else []
         notes = _cgroup_notes(tree)
@@ -283,9 +286,17 @@ def cgroups_at(root: Path, sort: str, depth: int | None, most: int | None) -> Lo
         if len(shown) < len(rows):
             notes.append(f"{len(shown)} of {len(rows)} cgroups shown")
         text = table(_CGROUP_HEADS, [_cgroup_cells(row, sort) for row in shown]) if rows else ""
-        return Snapshot("cgroups", shown, text, totals=totals, notes=notes)
+        return Snapshot(
+            "cgroups", shown, text, totals, reading.absent, notes, str(root), time.time()
+        )
 
-    return looks(root, make)
+    return SortableLook(look, _CGROUP_KEYS, sort)
+
+
+_CGROUP_KEYS = {
+    "t": "path", "c": "current", "a": "anon", "f": "file", "k": "kernel", "s": "swap",
+    "u": "used", "d": "dirty", "p": "pressure", "o": "oom",
+}  # fmt: skip
 
 
 def _cgroup_notes(tree: CgroupTree | None) -> list[str]:

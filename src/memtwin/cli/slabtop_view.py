@@ -10,10 +10,10 @@ from pathlib import Path
 
 import msgspec
 
-from memtwin.analysis.slabs import SlabCache, SlabSums, sorted_caches, sums_of
+from memtwin.analysis.slabs import SORTS, SlabCache, SlabSums, sorted_caches, sums_of
 from memtwin.cli.columns_text import size
 from memtwin.cli.root import source_at
-from memtwin.cli.view import Look, Snapshot
+from memtwin.cli.view import Look, Snapshot, SortableLook
 from memtwin.cli.vmstat_sums import slab_caches
 from memtwin.observe import meminfo
 from memtwin.observe.reading import Reading
@@ -28,7 +28,7 @@ def look_at(root: Path, sort: str, most: int | None) -> Look:
     """Looks at the slab caches, sorted by slabtop's letter `sort`; the first `most` of them."""
     source = source_at(root)
 
-    def look(letter: str = sort) -> Snapshot:
+    def look(letter: str) -> Snapshot:
         reading = Reading(source)
         caches = slab_caches(reading)
         sums, shown = sums_of(caches), sorted_caches(caches, letter)[:most]
@@ -56,7 +56,7 @@ def look_at(root: Path, sort: str, most: int | None) -> Look:
             taken_s=time.time(),
         )
 
-    return look
+    return SortableLook(look, {letter: letter for letter in SORTS}, sort)
 
 
 def _text(sums: SlabSums, caches: list[SlabCache]) -> str:

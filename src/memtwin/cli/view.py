@@ -74,6 +74,30 @@ class Snapshot(NamedTuple):
 Look = Callable[[], Snapshot]
 
 
+class SortableLook:
+    """A look whose rows a key sorts anew on the live screen.
+
+    `keys`: key -> what it sorts by, in words for the reader; no q, r, plus, minus or space.
+    """
+
+    def __init__(
+        self, look: Callable[[str], Snapshot], keys: Mapping[str, str], chosen: str
+    ) -> None:
+        self.look = look
+        self.keys = keys
+        self.chosen = chosen
+
+    def __call__(self) -> Snapshot:
+        return self.look(self.chosen)
+
+    def sort_by(self, key: str) -> bool:
+        """Sort by `key` from now on, if it is one of the keys."""
+        if key not in self.keys:
+            return False
+        self.chosen = self.keys[key]
+        return True
+
+
 def showing(
     *,
     as_json: bool,

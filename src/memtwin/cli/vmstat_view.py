@@ -150,7 +150,10 @@ class _Looks:
         if before is None:  # src/vmstat.c: by all CPUs' ticks, so rates are those of one CPU
             rates = [(amount * HZ + div // 2) // div for amount in amounts]
         else:
-            rates = [int((amount + self.delay_s / 2) / self.delay_s) for amount in amounts]
+            # procps divides by the delay asked for; on the live screen keys change that
+            delay_s = now.taken_s - before.taken_s if self.layout.is_live else self.delay_s
+            delay_s = max(delay_s, 0.001)
+            rates = [int((amount + delay_s / 2) / delay_s) for amount in amounts]
         shares = [(100 * ticks + div // 2) // div for ticks in use]
         cells = [row.running, row.blocked]
         cells += [vmstat_size(size // KIB, unit) for size in memory]
