@@ -127,3 +127,27 @@ def test_of_the_kernels_log_only_oom_reports_are_kept() -> None:
     assert oom_reports(log).splitlines() == [
         "sh invoked oom-killer: gfp_mask=0x0", "Mem-Info:", "Out of memory: Killed process 7 (sh)",
     ]  # fmt: skip
+
+
+def test_a_captured_look_has_the_time_of_its_capture_and_its_reasons(
+    machine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("tree", "tree.tar.zst"):
+        out = tmp_path / name
+        manifest = capture_tree(TreeSource(machine), out, Choice())
+        assert outcome(["free", "--json", "--root", str(out)]) == 0
+        assert json.loads(capsys.readouterr().out)["taken_s"] == manifest.taken_s
+
+
+def test_pressure_that_was_disabled_is_said_to_be(
+    machine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for resource in ("cpu", "memory", "io"):
+        (machine / "proc/pressure" / resource).unlink()
+    absent = [[f"/proc/pressure/{one}", "Operation not supported"] for one in ("cpu", "io")]
+    said = {"taken_s": 1.0, "kernel": "x", "reader_uid": 0, "absent": absent}
+    (machine / MANIFEST).write_text(json.dumps(said))
+    assert outcome(["pressure", "--root", str(machine)]) == 0
+    shown = capsys.readouterr().out
+    assert "PSI is disabled on this kernel" in shown
+    assert "/proc/pressure/memory (no such file: a kernel without PSI" in shown

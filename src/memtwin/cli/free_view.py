@@ -5,7 +5,6 @@ Imports analysis, observe and cli/view. Does no arithmetic of its own but scalin
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +12,7 @@ from typing import NamedTuple
 from memtwin.analysis import free as figures
 from memtwin.analysis.free import FreeRow, UsedAs
 from memtwin.cli.procps_text import Scale, scaled
-from memtwin.cli.root import source_at
+from memtwin.cli.root import source_at, taken_s
 from memtwin.cli.view import Look, Snapshot
 from memtwin.errors import Absent, UserError
 from memtwin.observe.meminfo import PATH, MemInfo, parse_meminfo
@@ -61,7 +60,7 @@ def look_at(root: Path, layout: Layout, scale: Scale, used_as: UsedAs) -> Look:
             absent=absent,
             notes=notes,
             root=str(root),
-            taken_s=time.time(),
+            taken_s=taken_s(source),
         )
 
     return look

@@ -5,7 +5,6 @@ Imports analysis, observe and cli/view. Each is a function that gives looks at a
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,7 @@ from memtwin.analysis.meminfo_meanings import MEANINGS, NO_SHARE, UNKNOWN
 from memtwin.analysis.vmalloc import VmallocBy, grouped
 from memtwin.analysis.watermarks import marks_of
 from memtwin.cli.columns_text import Column, figure, size, table
-from memtwin.cli.root import source_at
+from memtwin.cli.root import source_at, taken_s
 from memtwin.cli.view import Look, Snapshot, SortableLook
 from memtwin.errors import UserError
 from memtwin.observe import fragments, meminfo, vmallocinfo, zoneinfo
@@ -45,7 +44,7 @@ def looks(root: Path, make: Callable[[Reading], Snapshot]) -> Look:
     def look() -> Snapshot:
         reading = Reading(source)
         found = make(reading)
-        return found._replace(root=str(root), taken_s=time.time(), absent=reading.absent)
+        return found._replace(root=str(root), taken_s=taken_s(source), absent=reading.absent)
 
     return look
 
@@ -220,7 +219,7 @@ def vmallocinfo_at(root: Path, by: VmallocBy, most: int | None) -> Look:
         totals = {"areas": len(areas), "size_bytes": total, "memory_bytes": memory}
         return Snapshot(
             "vmallocinfo", rows, table(heads, cells), totals, reading.absent, notes, str(root),
-            time.time(),
+            taken_s(source),
         )  # fmt: skip
 
     return SortableLook(look, {one.value[0]: one.value for one in VmallocBy}, by.value)

@@ -18,7 +18,7 @@ from memtwin.analysis.dirty_limits import dirty_limits, drift_percent
 from memtwin.analysis.stalls import Stall, key_of, stalls_of
 from memtwin.cli.columns_text import DASH, Column, figure, size, table
 from memtwin.cli.memory_views import looks, needed
-from memtwin.cli.root import source_at
+from memtwin.cli.root import source_at, taken_s
 from memtwin.cli.view import Look, Snapshot, SortableLook
 from memtwin.observe import bdi, swaps, system, vm_sysctl, vmstat, zoneinfo, zram
 from memtwin.observe.cgroup_tree import MOST_CGROUPS, MOST_DEPTH, CgroupTree, read_cgroup_tree
@@ -49,7 +49,7 @@ def pressure_at(root: Path, *, by_cgroup: bool) -> Look:
         before, before_s = {key_of(row): row.total_us for row in rows}, now_s
         return Snapshot(
             "pressure", rows, _pressure_text(rows, by_cgroup=by_cgroup), absent=reading.absent,
-            root=str(root), taken_s=time.time(),
+            root=str(root), taken_s=taken_s(source),
         )  # fmt: skip
 
     return look
@@ -64,7 +64,7 @@ def _system_stalls(reading: Reading) -> list[Stall]:
             found[resource] = pressure
         elif resource != "irq" and reading.why(path) == NO_FILE:
             reading.tell(path, "no such file: a kernel without PSI (before 4.20, or not built in)")
-    if any(one.why == "Operation not supported" for one in reading.absent):
+    if any(one.why.startswith("Operation not supported") for one in reading.absent):
         reading.tell(
             "pressure", "PSI is disabled on this kernel; psi=1 on its command line enables"
         )
@@ -287,7 +287,7 @@ def cgroups_at(root: Path, sort: str, depth: int | None, most: int | None) -> Lo
             notes.append(f"{len(shown)} of {len(rows)} cgroups shown")
         text = table(_CGROUP_HEADS, [_cgroup_cells(row, sort) for row in shown]) if rows else ""
         return Snapshot(
-            "cgroups", shown, text, totals, reading.absent, notes, str(root), time.time()
+            "cgroups", shown, text, totals, reading.absent, notes, str(root), taken_s(source)
         )
 
     return SortableLook(look, _CGROUP_KEYS, sort)

@@ -6,6 +6,7 @@ read. A figure that was absent when the tree was captured is absent for the reas
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from memtwin.errors import UserError
@@ -27,12 +28,18 @@ def source_at(root: Path) -> Tree:
     raise UserError(f"--root: found {str(root)!r}, allowed is a directory or a captured archive")
 
 
+def taken_s(source: Tree) -> float:
+    """When what `source` says was so, in seconds since 1970: now, but for what was captured."""
+    then: float | None = getattr(source, "taken_s", None)
+    return time.time() if then is None else then
+
+
 class CapturedTree(TreeSource):
     """A directory with a manifest."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
-        self._then = _reasons(self.read_bytes(f"/{MANIFEST}"))
+        self._then, self.taken_s = _said(self.read_bytes(f"/{MANIFEST}"))
 
     def keep_reason(self, path: str, why: str, word: str) -> None:
         """Keep why `path` could not be read when it was captured, if the manifest says so."""
@@ -44,17 +51,18 @@ class CapturedTexts(TextSource):
 
     def __init__(self, source: TextSource) -> None:
         super().__init__(source.texts)
-        self.reasons = _reasons(self.texts.get(f"/{MANIFEST}", "").encode())
+        manifest = self.texts.get(f"/{MANIFEST}", "")
+        self.reasons, self.taken_s = _said(manifest.encode(errors="surrogateescape"))
 
 
-def _reasons(manifest: bytes | None) -> dict[str, str]:
-    """path -> why it was absent; nothing for a tree without a manifest that can be read."""
+def _said(manifest: bytes | None) -> tuple[dict[str, str], float | None]:
+    """path -> why it was absent, and when; nothing for a tree without a sound manifest."""
     from memtwin.observe.tree_capture import decoded
 
     if not manifest:
-        return {}
+        return {}, None
     try:
-        absent = decoded(manifest).absent
+        said = decoded(manifest)
     except UserError:
-        return {}
-    return {one.what: f"{one.why}, when it was captured" for one in absent}
+        return {}, None
+    return {one.what: f"{one.why}, when it was captured" for one in said.absent}, said.taken_s

@@ -5,14 +5,13 @@ Imports analysis/slabs, observe and cli/view.
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import msgspec
 
 from memtwin.analysis.slabs import SORTS, SlabCache, SlabSums, sorted_caches, sums_of
 from memtwin.cli.columns_text import size
-from memtwin.cli.root import source_at
+from memtwin.cli.root import source_at, taken_s
 from memtwin.cli.view import Look, Snapshot, SortableLook
 from memtwin.cli.vmstat_sums import slab_caches
 from memtwin.observe import meminfo
@@ -53,7 +52,7 @@ def look_at(root: Path, sort: str, most: int | None) -> Look:
             absent=reading.absent,
             notes=notes,
             root=str(root),
-            taken_s=time.time(),
+            taken_s=taken_s(source),
         )
 
     return SortableLook(look, {letter: letter for letter in SORTS}, sort)

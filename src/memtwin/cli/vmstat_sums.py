@@ -14,7 +14,7 @@ import msgspec
 from memtwin.analysis import activity, free
 from memtwin.analysis.slabs import SlabCache, caches_of
 from memtwin.cli.procps_text import vmstat_size
-from memtwin.cli.root import source_at
+from memtwin.cli.root import source_at, taken_s
 from memtwin.cli.view import Look, Snapshot
 from memtwin.cli.vmstat_view import VmstatLayout, moment_of
 from memtwin.errors import UserError
@@ -275,7 +275,7 @@ def _looks(root: Path, make: Callable[[Reading], Snapshot]) -> Look:
     source = source_at(root)
 
     def look() -> Snapshot:
-        return make(Reading(source))._replace(root=str(root), taken_s=time.time())
+        return make(Reading(source))._replace(root=str(root), taken_s=taken_s(source))
 
     return look
 

@@ -15,7 +15,7 @@ from memtwin.analysis.activity import Activity, Moment, Reclaim
 from memtwin.analysis.vmstat_eras import missing
 from memtwin.cli.columns_text import figure
 from memtwin.cli.procps_text import vmstat_size
-from memtwin.cli.root import source_at
+from memtwin.cli.root import source_at, taken_s
 from memtwin.cli.view import Look, Snapshot
 from memtwin.errors import Absent, UserError
 from memtwin.observe import meminfo, system, vmstat
@@ -102,7 +102,7 @@ class _Looks:
             self._head() if skipped and not self.layout.is_live else self._with_head(line),
             absent=absent,
             root=self.root,
-            taken_s=now.taken_s,
+            taken_s=taken_s(self.source),
         )
 
     def _with_head(self, line: str) -> str:
