@@ -252,7 +252,7 @@ def _groups(look: Look, reach: Reachability, content: Content, modules: Modules)
                 int(sums[g]),
                 int(indirect_blocks[g]),
                 int(indirect_bytes[g]),
-                content.name(key) if described else None,
+                content.name(key),
                 content.text(start, end) if described else None,
                 _holders(look, reach, modules, block) if described else [],
                 blocks.starts[members].tolist(),
