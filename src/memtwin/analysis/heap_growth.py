@@ -53,8 +53,8 @@ def heap_growth(before: HeapScan, after: HeapScan) -> HeapGrowth:
     """
     if (before.pid, before.start_ticks) != (after.pid, after.start_ticks):
         raise UserError(
-            f"scans: found one of PID {before.pid} and one of PID {after.pid} (or of a later process"
-            " with that PID), allowed are two of one process"
+            f"scans: found one of PID {before.pid} and one of PID {after.pid} (or of a later"
+            " process with that PID), allowed are two of one process"
         )
     seconds = after.taken_s - before.taken_s
     if seconds <= 0:
@@ -71,10 +71,17 @@ def heap_growth(before: HeapScan, after: HeapScan) -> HeapGrowth:
         bytes_since = blocks_since * seen.size_bytes
         groups.append(
             Growth(
-                seen.kind, seen.size_bytes, now.blocks if now else 0, now.bytes if now else 0,
-                blocks_since, bytes_since, bytes_since / seconds, seen.content, seen.text,
+                seen.kind,
+                seen.size_bytes,
+                now.blocks if now else 0,
+                now.bytes if now else 0,
+                blocks_since,
+                bytes_since,
+                bytes_since / seconds,
+                seen.content,
+                seen.text,
                 seen.held_by,
-            )  # fmt: skip
+            )
         )
     groups.sort(key=lambda one: (not one.is_lost, -one.bytes_since, one.size_bytes, one.kind))
     return HeapGrowth(

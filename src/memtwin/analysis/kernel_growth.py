@@ -76,9 +76,14 @@ def _slabs(
         size, since = _bytes(row), _bytes(row) - _bytes(was)
         rows.append(
             KernelGrowth(
-                row.name, "slab", size, since, since / seconds,
-                row.active_objs, row.active_objs - was.active_objs,
-            )  # fmt: skip
+                row.name,
+                "slab",
+                size,
+                since,
+                since / seconds,
+                row.active_objs,
+                row.active_objs - was.active_objs,
+            )
         )
     return rows
 

@@ -214,7 +214,5 @@ def _look_at(
                     f" {' < '.join(frames[:3])}"
                 )
     if answer is Answer.LEAKING and not reports:
-        hints.append(
-            "who allocates it: `memtwin leak run --valgrind -- COMMAND` names the calls"
-        )
+        hints.append("who allocates it: `memtwin leak run --valgrind -- COMMAND` names the calls")
     return hints

@@ -23,7 +23,6 @@ from memtwin.observe.source import Tree
 from memtwin.units import format_size
 
 
-
 def kernel(root: Path, seconds: float, top: int, *, trigger: bool, as_json: bool) -> None:
     """Look twice, compare, and read kmemleak."""
     checked_seconds(seconds, "--for")

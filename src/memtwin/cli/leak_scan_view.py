@@ -118,7 +118,7 @@ def _what(content: str | None, text: str | None, held_by: Sequence[str]) -> str:
     if text:
         words.append(f'"{text[:36]}"')
     if held_by:
-        words.append("held by " + " < ".join(held_by[:2] + held_by[2:][-1:]))
+        words.append("held by " + " < ".join([*held_by[:2], *held_by[2:][-1:]]))
     return ", ".join(words)
 
 

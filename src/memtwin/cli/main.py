@@ -16,12 +16,20 @@ from typing import Annotated, NoReturn, cast
 import typer
 
 from memtwin import __version__
-from memtwin.cli import free_words, mount_words, oom_words, process_words, system_words, watch_words
+from memtwin.cli import (
+    free_words,
+    leak_words,
+    mount_words,
+    oom_words,
+    process_words,
+    system_words,
+    watch_words,
+)
 from memtwin.cli.short_way import bound
 from memtwin.errors import UserError
 
 CTRL_C_STATUS = 130
-TAKE_A_COMMAND = ("record", "size", "watch", "inside", "delays")
+TAKE_A_COMMAND = ("record", "size", "watch", "inside", "delays", "leak")
 DEFAULT_MACHINE = "laptop-8g"
 
 # the ancestor of every mistake that typer finds in a command line
@@ -248,6 +256,7 @@ def demo(
 
 for words_of_its_own in (
     free_words,
+    leak_words,
     mount_words,
     oom_words,
     process_words,

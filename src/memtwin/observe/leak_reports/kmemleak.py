@@ -17,7 +17,7 @@ _OWNER = re.compile(r'^\s+comm "(.*)", pid (\d+), jiffies (\d+)')
 _DUMP = re.compile(r"^\s+((?:[0-9a-f]{2} )+)\s*(.*)$")
 _CALL = re.compile(r"^\s+(?:\[<[0-9a-fx]+>\] )?([\w.]+)\+0x[0-9a-f]+/0x[0-9a-f]+(?: \[(\w+)\])?")
 _BARE = re.compile(r"^\s+\[<([0-9a-f]+)>\] (\S+)")
-_LEAST_TEXT = 4
+_TEXT = re.compile(r"[^.\s][^.]{3,}")  # a dump has dots where nothing can be printed
 
 
 def is_kmemleak(text: str) -> bool:
@@ -54,9 +54,14 @@ def parse_kmemleak(text: str) -> LeakReport:
         content = f"by {', '.join(owners[:3])}" + (f': "{text_seen}"' if text_seen else "")
         records.append(
             LossRecord(
-                "definite", len(objects), size_bytes * len(objects), None, None, list(frames),
+                "definite",
+                len(objects),
+                size_bytes * len(objects),
+                None,
+                None,
+                list(frames),
                 content,
-            )  # fmt: skip
+            )
         )
     records.sort(key=lambda record: -record.bytes)
     kinds = tallies_of(records)
@@ -71,5 +76,5 @@ def parse_kmemleak(text: str) -> LeakReport:
 
 
 def _text_in(dump: str) -> str | None:
-    match = re.search(r"[^.\s][^.]{%d,}" % (_LEAST_TEXT - 1), dump)
+    match = _TEXT.search(dump)
     return match[0].strip() if match else None

@@ -1,4 +1,4 @@
-"""Owns telling what a file of leaks is, and reading it: valgrind's, a sanitizer's, kmemleak's, ours.
+"""Owns telling what a file of leaks is, and reading it, whichever tool wrote it.
 
 Imports the other files of the room, live_heap/records and errors.
 """

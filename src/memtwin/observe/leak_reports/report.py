@@ -1,7 +1,7 @@
 """Owns the one record that every report of leaks becomes, whoever wrote it.
 
-Imports errors and live_heap/records. Knows no tool. Kinds are memcheck's; sizes are bytes; a figure that a report does not
-have is None, and `absent` says why.
+Imports errors and live_heap/records. Knows no tool. Kinds are memcheck's; sizes are bytes; a
+figure that a report does not have is None, and `absent` says why.
 """
 
 from __future__ import annotations

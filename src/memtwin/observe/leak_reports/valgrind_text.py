@@ -35,7 +35,8 @@ _KIND = {
 _ENDED = re.compile(r"Process terminating with default action of signal (\d+) \((\w+)\)")
 _ERRORS = (
     "Invalid read", "Invalid write", "Invalid free", "Mismatched free", "Conditional jump",
-    "Use of uninitialised", "Syscall param", "Source and destination overlap", "Jump to the invalid",
+    "Use of uninitialised", "Syscall param", "Source and destination overlap",
+    "Jump to the invalid",
 )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ it is whole only with --show-leak-kinds=all.
 from __future__ import annotations
 
 import io
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 from memtwin.errors import Absent, UserError
 from memtwin.observe.leak_reports.report import (
@@ -35,12 +35,10 @@ def parse_valgrind_xml(text: str, name: str = "the report") -> LeakReport:
 
     Raises UserError when there is nothing in it that can be read; `name` stands in the message.
     """
-    report = LeakReport(
-        tool="valgrind", kinds={}, records=[], other_errors=[], notes=[], absent=[]
-    )
+    report = LeakReport(tool="valgrind", kinds={}, records=[], other_errors=[], notes=[], absent=[])
     finished = False
     try:
-        for _, element in ElementTree.iterparse(io.BytesIO(text.encode()), events=("end",)):
+        for _, element in ET.iterparse(io.BytesIO(text.encode()), events=("end",)):
             if element.tag == "error":
                 _error(report, element)
                 element.clear()
@@ -48,7 +46,7 @@ def parse_valgrind_xml(text: str, name: str = "the report") -> LeakReport:
                 finished = True
             else:
                 _head(report, element)
-    except ElementTree.ParseError as fault:
+    except ET.ParseError as fault:
         if report.pid is None and not report.records:
             raise UserError(f"{name}: found XML that can't be read ({fault})") from None
         report.notes.append(f"the file is broken at its end ({fault})")
@@ -59,7 +57,7 @@ def parse_valgrind_xml(text: str, name: str = "the report") -> LeakReport:
     return report
 
 
-def _head(report: LeakReport, element: ElementTree.Element) -> None:
+def _head(report: LeakReport, element: ET.Element) -> None:
     if element.tag == "pid" and element.text:
         report.pid = int(element.text)
     elif element.tag == "argv":
@@ -70,7 +68,7 @@ def _head(report: LeakReport, element: ElementTree.Element) -> None:
                 report.tool_version = line.split("Valgrind-", 1)[1].split()[0]
 
 
-def _error(report: LeakReport, element: ElementTree.Element) -> None:
+def _error(report: LeakReport, element: ET.Element) -> None:
     kind = element.findtext("kind") or ""
     if kind not in _KIND:
         report.other_errors.append(element.findtext("what") or kind)
@@ -87,7 +85,7 @@ def _error(report: LeakReport, element: ElementTree.Element) -> None:
     report.records.append(LossRecord(_KIND[kind], blocks, direct, None, indirect, frames))
 
 
-def _frame(element: ElementTree.Element) -> Frame:
+def _frame(element: ET.Element) -> Frame:
     line, address = element.findtext("line"), element.findtext("ip")
     return Frame(
         element.findtext("fn"),

@@ -32,7 +32,7 @@ from memtwin.observe.live_heap.records import (
 )
 from memtwin.observe.live_heap.target import Frozen, Method, Released, frozen
 
-_TRIES = 6
+TRIES = 6
 _PAUSE_S = 0.02  # between tries, longer each time
 # of Reachability's states, by number
 _KIND_OF_STATE = ("definite", "indirect", "possible", "reachable")
@@ -74,7 +74,7 @@ def scan_heap(pid: int, method: Method = Method.FORK) -> HeapScan:
     taken_s = time.time()
     troubles: list[list[Trouble]] = []
     stop_ns, locked = 0, False
-    while len(troubles) < _TRIES:
+    while len(troubles) < TRIES:
         look = take_look(pid, method)
         stop_ns = max(stop_ns, look.released.stop_ns if look.released else look.frozen.stop_ns)
         if look.blocks is None:
@@ -94,10 +94,10 @@ def _told(troubles: list[list[Trouble]], locked: bool) -> str:  # noqa: FBT001
         same &= {trouble.vaddr for trouble in seen}
     if same:
         what = next(t.what for t in troubles[-1] if t.vaddr in same)
-        return f"the heap is corrupted at {min(same):#x}: {what} (in each of {_TRIES} looks)"
+        return f"the heap is corrupted at {min(same):#x}: {what} (in each of {TRIES} looks)"
     held = ", with a thread inside the allocator" if locked else ""
     return (
-        f"the heap was in mid-change in each of {_TRIES} looks{held};"
+        f"the heap was in mid-change in each of {TRIES} looks{held};"
         f" last at {last.vaddr:#x}: {last.what}"
     )
 
