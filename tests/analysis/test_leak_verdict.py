@@ -43,9 +43,7 @@ def group(kind: str, blocks: int, size: int = 1000, content: str | None = None) 
     return Group(kind, size, blocks, blocks * size, content=content, held_by=held)
 
 
-def verdict(
-    before: HeapScan, after: HeapScan, trend: MemoryTrend | None = FLAT
-) -> LeakVerdict:
+def verdict(before: HeapScan, after: HeapScan, trend: MemoryTrend | None = FLAT) -> LeakVerdict:
     return judge_process(before, after, heap_growth(before, after), trend)
 
 

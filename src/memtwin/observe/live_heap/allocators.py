@@ -21,12 +21,12 @@ from memtwin.observe.live_heap.glibc import (
 )
 from memtwin.observe.live_heap.mappings import Mapping, file_of
 
-# name of a mapped file -> the allocator that it brings
+# path of a mapped file -> the allocator that it brings
 _LIBRARIES = (
     (re.compile(r"libjemalloc"), "jemalloc"),
     (re.compile(r"libtcmalloc"), "tcmalloc"),
     (re.compile(r"libmimalloc"), "mimalloc"),
-    (re.compile(r"ld-musl-|libc\.musl-"), "musl's malloc"),
+    (re.compile(r"/ld-musl-|/libc\.musl-|linux-musl/"), "musl's malloc"),
     (re.compile(r"libasan|libclang_rt\.asan"), "AddressSanitizer's allocator"),
     (re.compile(r"vgpreload_|memcheck-amd64"), "valgrind's allocator"),
 )
@@ -49,6 +49,11 @@ class Allocators(NamedTuple):
     languages: list[str]  # "C++", "CPython", "Go"
 
     @property
+    def is_glibc_alone(self) -> bool:
+        """Whether it is worth reading: an instrumented program has all its blocks elsewhere."""
+        return self.glibc is not None and not any("'s allocator" in name for name in self.foreign)
+
+    @property
     def unreadable(self) -> str:
         """Why there is no heap of glibc's to walk, when there is none."""
         if self.glibc_version is not None and self.glibc is None:
@@ -62,9 +67,10 @@ class Allocators(NamedTuple):
 
 def recognise(pid: int, mappings: list[Mapping]) -> Allocators:
     """What `pid` allocates with."""
-    names = {PurePath(m.path).name for m in mappings if m.inode}
+    paths = {m.path for m in mappings if m.inode}
+    names = {PurePath(path).name for path in paths}
     foreign = [
-        title for pattern, title in _LIBRARIES if any(pattern.search(name) for name in names)
+        title for pattern, title in _LIBRARIES if any(pattern.search(path) for path in paths)
     ]
     program = _program(pid, mappings)
     languages = []

@@ -111,6 +111,8 @@ def take_look(pid: int, method: Method) -> Look:
             mappings = read_mappings(readable)
             name, start_ticks, start_brk = _identity(pid)
             allocators = recognise(pid, mappings)
+            if not allocators.is_glibc_alone:
+                raise UserError(f"PID {pid}: {allocators.unreadable}")
             image = MemoryImage(readable, mappings)
         except PermissionError as error:
             raise UserError(f"PID {pid}: its memory can't be read ({error.strerror})") from None

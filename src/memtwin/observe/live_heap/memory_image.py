@@ -22,6 +22,9 @@ _WORDS_A_PAGE = PAGE_SIZE >> WORD_SHIFT
 # include/uapi/linux/fs.h and Documentation/admin-guide/mm/pagemap.rst, v6.12: bits of an entry
 _PRESENT, _SWAPPED, _FILE_OR_SHARED = np.uint64(1 << 63), np.uint64(1 << 62), np.uint64(1 << 61)
 _READ_BYTES = 1 << 28
+_ENTRIES = 1 << 20  # of pagemap at a time
+# MODEL: a mapping beyond this is a reservation (a shadow, a sandbox), and reading it takes minutes
+_MOST_BYTES = 256 << 30
 _HUGE_BYTES = 1 << 21
 _MADV_HUGEPAGE = 14  # include/uapi/asm-generic/mman-common.h MADV_HUGEPAGE
 
@@ -58,9 +61,13 @@ class MemoryImage:
         """Read `pid`'s memory. Raises OSError when it is gone or may not be read."""
         self.mappings = mappings
         self.regions: list[Region] = []
+        self.unreadable: list[str] = []
         row = 0
         for mapping in mappings:
             if may_hold_pointers(mapping):
+                if mapping.end_vaddr - mapping.start_vaddr > _MOST_BYTES:
+                    self.unreadable.append(f"{mapping.start_vaddr:#x}: a very large reservation")
+                    continue
                 self.regions.append(Region(mapping, row))
                 row += (mapping.end_vaddr - mapping.start_vaddr) >> WORD_SHIFT
         size_bytes = max(row << WORD_SHIFT, PAGE_SIZE)
@@ -70,7 +77,6 @@ class MemoryImage:
         self.words = np.frombuffer(self._store, np.int64)
         self.resident = np.zeros(size_bytes >> PAGE_SHIFT, np.uint8)
         self.extents: list[Extent] = []
-        self.unreadable: list[str] = []
         self.read_bytes = 0
         self.starts = np.array([region.start_vaddr for region in self.regions], np.int64)
         self.ends = np.array([region.end_vaddr for region in self.regions], np.int64)
@@ -88,9 +94,15 @@ class MemoryImage:
             os.close(memory)
 
     def _extents(self, pagemap: int, region: Region) -> Iterator[Extent]:
-        start_vpn, end_vpn = region.start_vaddr >> PAGE_SHIFT, region.end_vaddr >> PAGE_SHIFT
-        raw = os.pread(pagemap, (end_vpn - start_vpn) * 8, start_vpn * 8)
-        entries = np.frombuffer(raw, np.uint64)
+        end_vpn = region.end_vaddr >> PAGE_SHIFT
+        for start_vpn in range(region.start_vaddr >> PAGE_SHIFT, end_vpn, _ENTRIES):
+            count = min(end_vpn - start_vpn, _ENTRIES)
+            raw = os.pread(pagemap, count * 8, start_vpn * 8)
+            yield from self._held(region, start_vpn, np.frombuffer(raw, np.uint64))
+
+    @staticmethod
+    def _held(region: Region, start_vpn: int, entries: np.ndarray) -> Iterator[Extent]:
+        """The pages that hold something, of those from `start_vpn` on."""
         if region.mapping.is_private:
             own = (entries & (_PRESENT | _FILE_OR_SHARED)) == _PRESENT
             here = own | ((entries & _SWAPPED) != 0)
