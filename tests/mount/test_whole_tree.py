@@ -9,6 +9,8 @@ from collections.abc import Mapping
 import pytest
 from tests.mount.twins import Twin, shop_machine
 
+from memtwin.machine.config import load_machine
+from memtwin.machine.machine import Machine
 from memtwin.observe.meminfo import parse_meminfo
 from memtwin.observe.process_files import parse_smaps_rollup, parse_statm, parse_status
 from memtwin.observe.scan import parse_flat
@@ -128,6 +130,21 @@ def test_a_group_lists_its_processes_and_charges(twins: Mapping[str, Twin]) -> N
     assert stat["anon"] == rollup.anonymous_kib << 10
     everywhere = [twin.text(f"/sys/fs/cgroup/{group}cgroup.procs") for group in ("", "web/")]
     assert sorted("".join(everywhere).split()) == sorted(twin.pids())
+
+
+def test_version_1_groups_lie_below_their_controller() -> None:
+    machine = Machine(load_machine("board-128m"))
+    machine.cgroups.mount(1)
+    machine.cgroups.create("g")
+    machine.spawn("P", "g")
+    tree = machine.tree
+    assert tree.names("/sys/fs/cgroup") == ["memory"]
+    assert tree.read("/sys/fs/cgroup/memory/g/cgroup.procs") == "1\n"
+    assert tree.read("/proc/1/cgroup") == "1:memory:/g\n"
+    assert "cgroup /sys/fs/cgroup/memory cgroup rw" in (tree.read("/proc/mounts") or "")
+    files = tree.names("/sys/fs/cgroup/memory/g")
+    assert {"memory.usage_in_bytes", "memory.memsw.limit_in_bytes"} <= set(files)
+    assert "memory.current" not in files
 
 
 def test_every_name_listed_can_be_read_and_nothing_else(twins: Mapping[str, Twin]) -> None:

@@ -37,7 +37,12 @@ def twin_texts(kernel: Kernel) -> TwinTexts:
         if task is None:
             return None
         group = kernel.memcgs.names[task.memcg_id]
-        return ProcessView(task, oom_score=kernel.oom.oom_score(task), cgroup_path=f"/{group}")
+        return ProcessView(
+            task,
+            oom_score=kernel.oom.oom_score(task),
+            cgroup_path=f"/{group}",
+            cgroup_version=int(kernel.memcgs.version),
+        )
 
     def shmem_swapped(vma: VMA) -> int:
         first, pages = int(vma.pgoff), int(vma.end_vpn - vma.start_vpn)

@@ -64,6 +64,7 @@ class ProcessView:
     cpu_time_ns: int = 0
     oom_score: int = 0
     cgroup_path: str = "/"
+    cgroup_version: int = 2
 
 
 @dataclass
@@ -96,7 +97,7 @@ class ProcessTexts:
             "cmdline": "".join(f"{word}\0" for word in task.cmdline or (task.comm,)),
             "oom_score": f"{view.oom_score}\n",
             "oom_score_adj": f"{task.oom_score_adj}\n",
-            "cgroup": f"0::{view.cgroup_path}\n",
+            "cgroup": _membership(view),
         }.get(name)
 
     def _areas(self, mm: Mm | None, name: str) -> str | None:
@@ -108,6 +109,13 @@ class ProcessTexts:
     def _rollup(self, mm: Mm) -> SmapsRollup | None:
         tree = cast(VmaTree, mm.tree)
         return self.walk.rollup(mm, list(tree.vmas), self.layout)
+
+
+def _membership(view: ProcessView) -> str:
+    """kernel/cgroup/cgroup.c proc_cgroup_show(), v6.12."""
+    # MODEL: memory is the first hierarchy, and no other is mounted
+    head = "0::" if view.cgroup_version == 2 else "1:memory:"
+    return f"{head}{view.cgroup_path}\n"
 
 
 def _text_pages(mm: Mm) -> int:
