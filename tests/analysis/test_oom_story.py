@@ -138,6 +138,26 @@ def test_the_score_that_older_kernels_print_is_held_against_the_table(
     assert judged.agrees
 
 
+def test_what_the_oldest_rules_weighed_is_not_in_a_report() -> None:
+    report = _report(release="2.6.18", verdict=None, columns=("rss", "cpu", "oom_adj"))
+    judged = judge(report)
+    assert judged.agrees is None
+    assert "run time" in judged.reasons[0]
+
+
+def test_shares_of_an_unknown_whole_are_not_judged() -> None:
+    report = _report(release="3.2.0", verdict=None, mem_info=None)
+    judged = judge(report)
+    assert (judged.agrees, judged.total_pages) == (None, None)
+    assert "not known" in judged.reasons[0]
+
+
+def test_a_number_killed_before_a_reboot_counts_again_after_it() -> None:
+    first = _report(time_s=900.0)
+    after = _report(time_s=5.0, kills=[Kill(pid=2, name="small")])
+    assert explain_all([first, after])[1].judgement.agrees is False
+
+
 def test_each_zone_says_why_it_could_not_serve() -> None:
     cause = cause_of(_report())
     assert [zone.serves for zone in cause.zones] == [False]

@@ -29,7 +29,11 @@ class Rules(NamedTuple):
     never_below_one: bool = True
     page_tables: bool = True
     sacrifices_children: bool = False
-    heuristic: bool = False  # before 2.6.36: run time and children counted, not in any report
+    heuristic: bool = False  # before 2.6.36 run time and children counted, which no report shows
+
+
+# mm/oom_kill.c badness() of 2.6.35, rewritten as oom_badness() in the next
+HEURISTIC = Rules("size, halved by run time, doubled by nice", RootBonus.NONE, heuristic=True)
 
 
 def rules_of(version: tuple[int, int]) -> Rules:
@@ -41,7 +45,7 @@ def rules_of(version: tuple[int, int]) -> Rules:
     own = "rss + swap entries + page tables"
     adj = "oom_score_adj thousandths of all memory"
     if version < (2, 6):
-        return Rules("unknown", RootBonus.NONE, heuristic=True)
+        return HEURISTIC
     if version < (3, 5):  # mm/oom_kill.c oom_badness(), v3.4
         return Rules(
             f"({own}) in thousandths of all memory, root 30 less, + oom_score_adj",

@@ -9,7 +9,14 @@ from collections.abc import Collection
 
 import msgspec
 
-from memtwin.analysis.badness import OOM_SCORE_ADJ_MIN, Holding, Rules, badness, rules_of
+from memtwin.analysis.badness import (
+    HEURISTIC,
+    OOM_SCORE_ADJ_MIN,
+    Holding,
+    Rules,
+    badness,
+    rules_of,
+)
 from memtwin.observe.oom_missing import Era, era_of
 from memtwin.observe.oom_records import OomReport, TaskRow
 
@@ -156,6 +163,8 @@ def judge(report: OomReport, already_killed: Collection[int] = ()) -> Judgement:
     total, total_from = total_pages(report, constraint)
     era = era_of(report)
     rules = rules_of(_version_for(report, era))
+    if "oom_adj" in report.columns and "oom_score_adj" not in report.columns:
+        rules = HEURISTIC
     found = Judgement(
         constraint=constraint, constraint_from=source, total_pages=total, total_from=total_from,
         rules=rules.sentence, rules_from=era.why if era.exact else f"by the layout: {era.why}",
@@ -228,6 +237,14 @@ def _compare(report: OomReport, found: Judgement, rules: Rules) -> None:
         return
     if not found.candidates:
         say(f"the table of tasks is absent: {report.missing.get('tasks', 'no reason known')}")
+        return
+    if rules.heuristic:
+        say("before 2.6.36 run time and children counted too, which the report does not show")
+        return
+    if found.total_pages is None and rules.in_thousandths:
+        say(
+            f"all memory in the scope is not known ({found.total_from}), and points are shares of it"
+        )
         return
     if found.total_pages is None and any(one.oom_score_adj for one in found.candidates):
         say(f"all memory in the scope is not known ({found.total_from}), so points are without adj")

@@ -33,7 +33,12 @@ def explain_all(reports: Iterable[OomReport]) -> list[Explanation]:
     """Each report explained, with what earlier ones killed in mind."""
     found: list[Explanation] = []
     killed: set[tuple[int, str]] = set()
+    last_s = 0.0
     for report in reports:
+        if report.time_s is not None:
+            if report.time_s < last_s:  # another boot
+                killed.clear()
+            last_s = report.time_s
         own = {(kill.pid, kill.name) for kill in report.kills}
         listed = {(row.pid, row.name) for row in report.tasks}
         found.append(explain(report, {pid for pid, _ in (killed & listed) - own}))
