@@ -242,11 +242,9 @@ def _compare(report: OomReport, found: Judgement, rules: Rules) -> None:
         say("before 2.6.36 run time and children counted too, which the report does not show")
         return
     if found.total_pages is None and rules.in_thousandths:
-        say(
-            f"all memory in the scope is not known ({found.total_from}), and points are shares of it"
-        )
+        say(f"points are shares of all memory, which is not known ({found.total_from})")
         return
-    if found.total_pages is None and any(one.oom_score_adj for one in found.candidates):
+    if found.total_pages is None and _any_adjusted(found):
         say(f"all memory in the scope is not known ({found.total_from}), so points are without adj")
     chosen = report.choice.pid if report.choice is not None else found.victim_pid
     if report.choice is not None:
@@ -257,6 +255,10 @@ def _compare(report: OomReport, found: Judgement, rules: Rules) -> None:
             f" {found.victim_name} instead, as kernels before 5.1 do"
         )
     _compare_with(report, found, chosen, rules)
+
+
+def _any_adjusted(found: Judgement) -> bool:
+    return any(one.oom_score_adj and one.points is not None for one in found.candidates)
 
 
 def _compare_score(found: Judgement, chosen: int, said: int) -> None:

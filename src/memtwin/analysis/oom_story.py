@@ -117,7 +117,8 @@ def _who_died(found: Explanation) -> list[str]:
     page = report.page_bytes
     mine = next((one for one in judged.candidates if one.pid == kill.pid), None)
     rank = [one for one in judged.candidates if one.points is not None]
-    if judged.agrees and mine is not None and mine.points is not None and not judged.reasons:
+    took_worst = mine is not None and bool(rank) and mine.points == rank[0].points
+    if judged.agrees and took_worst and mine is not None and not report.allocating_task:
         at = f" ({mine.thousandths:.0f} thousandths of all memory)" if mine.thousandths else ""
         story.append(
             f"{kill.name} ({kill.pid}) died because it had the most points, {mine.points:,}{at}:"
