@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from memtwin.errors import UserError
 from memtwin.machine.config import config_from_text
 from memtwin.machine.machine import Machine
 from memtwin.observe.oom_records import OomReport
@@ -143,3 +144,16 @@ def test_a_state_that_needs_other_ram_than_there_was_is_no_rebuilt_kill() -> Non
     assert found.goals == []
     assert (found.off_percent or 0) < -5
     assert "less RAM than there was" in found.why_not
+
+
+def test_a_torn_table_with_a_process_twice_is_rebuilt_all_the_same() -> None:
+    report = _lab("6.12-group")
+    report.tasks += [report.tasks[0]]
+    found = what_if(report, 2 * MIB)
+    assert found.rebuilt, found.why_not
+    assert found.script.count(f"start P{report.tasks[0].pid}\n") == 1
+
+
+def test_a_growth_beyond_all_reason_is_refused() -> None:
+    with pytest.raises(UserError, match=r"--growth: found 1T, allowed .* up to"):
+        what_if(_lab("6.12-group"), 1 << 40)

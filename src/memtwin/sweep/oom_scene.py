@@ -65,6 +65,8 @@ class Scene(msgspec.Struct, kw_only=True):
 
 def scene_of(report: OomReport) -> Scene | str:
     """The scene of `report`, or why it cannot be rebuilt."""
+    once = {row.pid: row for row in report.tasks}  # a torn table may have a row twice
+    report = msgspec.structs.replace(report, tasks=list(once.values()))
     cause = cause_of(report)
     refusal = _refusal(report, cause)
     if refusal:
@@ -290,7 +292,7 @@ def _actors(report: OomReport, scene: Scene, anon: list[int]) -> None:
         setattr(scene, name, getattr(scene, name) // scale)
     kill = report.kills[0]
     wants = [
-        (row, (resident + (row.swapents_pages or 0)) // scale)
+        (row, max(resident + (row.swapents_pages or 0), 0) // scale)
         for row, resident in zip(report.tasks, anon, strict=True)
     ]
     wants.sort(key=lambda one: -one[1])

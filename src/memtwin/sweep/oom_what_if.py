@@ -10,16 +10,19 @@ from collections.abc import Callable
 
 import msgspec
 
+from memtwin.errors import UserError
 from memtwin.observe.oom_records import OomReport
 from memtwin.sweep.oom_rerun import Outcome, Trial, machine_text, overhead_pages, run, script_text
 from memtwin.sweep.oom_scene import Scene, scene_of
+from memtwin.units import format_size
 
 GOOD_PERCENT = 5.0  # MODEL: how far off the twin's own RAM may be and the kill count as rebuilt
 STEP_SHARE = 1 / 512  # how fine a search is, as a share of RAM
 LEAST_STEP_PAGES = 16
 GROWTH_SHARES = (0.1, 1.0)  # MODEL: goals where the user names none: 10 % more, and twice as much
 LEAST_GROWTH_PAGES = 64
-MOST_DOUBLINGS = 12
+MOST_TRIPLINGS = 2  # of what is tried first, before a search gives up
+MOST_GROWTH = 8  # times all RAM and swap: what is asked for beyond that is no growth
 
 
 class Goal(msgspec.Struct, kw_only=True):
@@ -67,10 +70,10 @@ class _Search:
     def smallest(self, least: int, first: int, holds: Callable[[int], bool]) -> int | None:
         """The smallest number from `least` on, to within a step, for which `holds` is true.
 
-        `first` is the first that is tried above `least`; None when doubling finds none.
+        `first` is the first that is tried above `least`; None when tripling it finds none.
         """
         low, high = least, max(first, least + self.step)
-        for _ in range(MOST_DOUBLINGS):
+        for _ in range(MOST_TRIPLINGS + 1):
             if holds(high):
                 break
             low, high = high, high + 2 * (high - least)
@@ -110,7 +113,16 @@ def what_if(report: OomReport, growth_bytes: int | None = None) -> WhatIf:
 
 def _growths(scene: Scene, growth_bytes: int | None) -> list[int]:
     if growth_bytes is not None:
-        return [max(scene.pages_of(growth_bytes), 1)]
+        growth, most = (
+            scene.pages_of(growth_bytes),
+            MOST_GROWTH * (scene.ram_pages + scene.swap_pages),
+        )
+        if growth > most:
+            raise UserError(
+                f"--growth: found {format_size(growth_bytes)}, allowed for this report is up to"
+                f" {format_size(scene.bytes_of(most))}"
+            )
+        return [max(growth, 1)]
     size = scene.actors[scene.grower].anon_pages
     return sorted({max(int(size * share), LEAST_GROWTH_PAGES) for share in GROWTH_SHARES})
 
