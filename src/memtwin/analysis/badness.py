@@ -32,7 +32,7 @@ class Rules(NamedTuple):
     heuristic: bool = False  # before 2.6.36 run time and children counted, which no report shows
 
 
-# mm/oom_kill.c badness() of 2.6.35, rewritten as oom_badness() in the next
+# badness() of 2.6.35; the next kernel has what mm/oom_kill.c oom_badness(), v3.4, does
 HEURISTIC = Rules("size, halved by run time, doubled by nice", RootBonus.NONE, heuristic=True)
 
 
