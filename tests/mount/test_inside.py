@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.mount.twins import SHOP, Twin, memtwin, shop_result
+from tests.mount.twins import RECORDING, SHOP, Twin, memtwin, shop_result
 
 from memtwin.mount.checkpoint_tree import CheckpointTree
 from memtwin.mount.fuse import load_mfusepy
@@ -60,6 +60,13 @@ def test_a_script_s_mistake_is_told_while_its_twin_is_shown(tmp_path: Path) -> N
     done = memtwin("inside", *words, "--", "sh", "-c", "sleep 1; cat /proc/1/comm")
     assert (done.returncode, done.stdout) == (0, "P\n")
     assert "line 2: @P touch A r seq 0 1: found area 'A'" in done.stderr
+
+
+def test_a_recording_plays_from_wherever_memtwin_was_started() -> None:
+    look = "until grep -q 'VmRSS:.*[1-9][0-9][0-9][0-9] kB' /proc/1/status; do sleep 0.1; done"
+    words = (RECORDING.name, "--play", "1", "--limit", "16M", "--swap", "zram:64M")
+    done = memtwin("inside", *words, "--", "sh", "-c", look, cwd=RECORDING.parent)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_proc_and_sys_are_the_twin_s_and_self_is_the_program(twins: dict[str, Twin]) -> None:

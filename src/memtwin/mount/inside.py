@@ -23,6 +23,7 @@ import enum
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -97,10 +98,17 @@ def run_inside(opened: Opened, command: list[str], note: Callable[[str], None]) 
         note("no FUSE on this host: the tree is copied, and programs do not find themselves in it")
     ours, theirs = socket.socketpair()
     with ours, theirs:
+        parent_pid = os.getpid()
         command_pid = os.fork()
         if command_pid == 0:
-            ours.close()
-            _become_command(InsideNodes(opened.tree), command, theirs, way)
+            try:
+                ours.close()
+                _die_with(parent_pid)
+                _become_command(InsideNodes(opened.tree), command, theirs, way)
+            except BaseException:  # whatever it is, this process is not to go on as memtwin
+                sys.excepthook(*sys.exc_info())
+            finally:
+                os._exit(CANNOT_RUN)
         theirs.close()
         return _wait_for(opened, command_pid, ours, note)
 
@@ -124,7 +132,7 @@ def _wait_for(
     for number in _WAITING_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     for number in _PASSED_SIGNALS:
-        signal.signal(number, lambda got, frame: os.kill(command_pid, got))
+        signal.signal(number, lambda got, frame: _pass_on(got, command_pid))
     try:
         answer, fds, _, _ = socket.recv_fds(link, 4096, 1)
         if answer.startswith(b"!"):
@@ -144,6 +152,11 @@ def _wait_for(
     return code if code >= 0 else 128 - code
 
 
+def _pass_on(number: int, pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it ended just now
+        os.kill(pid, number)
+
+
 def _start_server(
     opened: Opened,
     command_pid: int,
@@ -152,13 +165,14 @@ def _start_server(
     note: Callable[[str], None],
 ) -> int:
     """Fork who answers FUSE on `fuse_fd`: its pid."""
+    parent_pid = os.getpid()
     pid = os.fork()
     if pid:
         os.close(fuse_fd)
         return pid
     try:
         link.close()
-        _die_with_parent()
+        _die_with(parent_pid)
         os.setpgid(0, 0)  # Ctrl-C is for the command
         for number in (*_WAITING_SIGNALS, *_PASSED_SIGNALS):
             signal.signal(number, signal.SIG_IGN)
@@ -166,14 +180,15 @@ def _start_server(
         nodes.namespace = os.readlink(f"/proc/{command_pid}/ns/mnt")
         opened.start(note)
         serve(nodes, opened.gate, f"/dev/fd/{fuse_fd}")
+    except BaseException:  # whatever it is, this process is not to go on as memtwin
+        sys.excepthook(*sys.exc_info())
     finally:
         os._exit(0)
 
 
-def _die_with_parent() -> None:
-    parent = os.getppid()
+def _die_with(parent_pid: int) -> None:
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # it went before the call
+    if os.getppid() != parent_pid:  # it went before the call
         os._exit(1)
 
 
@@ -184,7 +199,6 @@ def _become_command(nodes: InsideNodes, command: list[str], link: socket.socket,
     """Enter the namespace, put the twin in place, and become the command. Never returns."""
     told = False  # whether the waiting side listens no more
     try:
-        _die_with_parent()
         _enter_namespace()
         if way is Way.SERVED:
             fd = os.open(FUSE_DEVICE, os.O_RDWR | os.O_CLOEXEC)

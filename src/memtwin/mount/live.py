@@ -42,7 +42,8 @@ def open_case(
 def open_recording(path: Path, wanted: Wanted, progress: Progress | None) -> Opened:
     """The recording at `path` on the machine wanted; its first process never ends."""
     share = 1.0 if wanted.at is None else _share(wanted.at)
-    replay = Replay(open_trace(path), wanted.config(), wanted.limit_bytes)
+    # libfuse goes to the root directory when it begins to serve
+    replay = Replay(open_trace(path.absolute()), wanted.config(), wanted.limit_bytes)
     return _shown(replay.machine, path, wanted, lambda: replay.run_to(share, progress))
 
 

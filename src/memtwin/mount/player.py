@@ -35,7 +35,7 @@ class Player:
         self.program = program
         self.speed = speed
         self.gate = gate
-        self.fault: UserError | None = None  # what ended the program early
+        self.fault: UserError | OSError | None = None  # what ended the program early
         self._step_ns = max(int(STOP_S * speed * 1e9), 1)
         self._due_ns = -1
         self._stopping = threading.Event()
@@ -61,7 +61,7 @@ class Player:
                 self._due_ns = self._begin_ns
                 try:
                     self.program()
-                except UserError as fault:
+                except (UserError, OSError) as fault:  # a recording is read as it is played
                     self.fault = fault
                     self._tell(str(fault))
                 while True:
