@@ -252,3 +252,11 @@ def test_any_text_is_a_users_mistake_or_a_record(text: str, which: int) -> None:
     shape = shape_of(READ[which][1])
     assert shape is not None
     salvaged(shape.parse, text)
+
+
+def test_every_setting_of_vm_is_read_but_actions_are_not() -> None:
+    found = vm_sysctl.read_settings(reading_of(system_texts("7.3")))
+    assert found["swappiness"] == 60
+    assert isinstance(found["lowmem_reserve_ratio"], tuple)
+    assert len(found) > 40
+    assert not set(found) & vm_sysctl.ACTIONS

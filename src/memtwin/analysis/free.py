@@ -7,8 +7,6 @@ Imports observe's records and units. Knows nothing of columns. Sizes are bytes. 
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
-
 import msgspec
 
 from memtwin.errors import UserError
@@ -200,8 +198,3 @@ def explained(info: MemInfo, used_as: UsedAs) -> list[str]:
         f"available  {available}",
         f"swap used  SwapTotal - SwapFree = {swap.used_bytes // KIB} kB",
     ]
-
-
-def figures(rows: list[FreeRow]) -> Mapping[str, int]:
-    """The totals of a look, by name."""
-    return {f"{row.name.lower()}_total_bytes": row.total_bytes for row in rows}

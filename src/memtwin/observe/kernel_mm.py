@@ -18,7 +18,6 @@ ZSWAP_PARAMETERS = "/sys/module/zswap/parameters"
 ZSWAP_DEBUG = "/sys/kernel/debug/zswap"
 _CHOSEN = re.compile(r"\[([^\]]*)\]")
 _POOL = re.compile(r"hugepages-(\d{1,12})kB")
-_THP_SIZE = _POOL
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -50,11 +49,6 @@ class Ksm(msgspec.Struct, kw_only=True):
     pages_volatile: int | None = None
     full_scans: int | None = None
     figures: dict[str, int] = {}
-
-    @property
-    def saved_pages(self) -> int | None:
-        """Pages that merging saves: those sharing, beside the shared ones themselves."""
-        return self.pages_sharing
 
 
 class LruGenKnobs(msgspec.Struct, kw_only=True):
@@ -124,7 +118,7 @@ def read_thp(reading: Reading) -> Thp:
     ):
         setattr(thp, field, _figure_of(reading, f"{folder}/{name}"))
     for name in reading.names(folder):
-        match = _THP_SIZE.fullmatch(name)
+        match = _POOL.fullmatch(name)
         choice = match and reading.optional(f"{folder}/{name}/enabled", parse_choice)
         if match and choice:
             thp.by_size_kib[int(match[1])] = choice.chosen
