@@ -7,6 +7,7 @@ Imports observe's records and units. Knows nothing of columns. Sizes are bytes. 
 from __future__ import annotations
 
 import enum
+
 import msgspec
 
 from memtwin.errors import UserError
