@@ -18,6 +18,7 @@ import typer
 from memtwin import __version__
 from memtwin.cli import (
     free_words,
+    heap_words,
     leak_words,
     mount_words,
     oom_words,
@@ -29,7 +30,7 @@ from memtwin.cli.short_way import bound
 from memtwin.errors import UserError
 
 CTRL_C_STATUS = 130
-TAKE_A_COMMAND = ("record", "size", "watch", "inside", "delays", "leak")
+TAKE_A_COMMAND = ("record", "size", "watch", "inside", "delays", "heap", "leak")
 DEFAULT_MACHINE = "laptop-8g"
 
 # the ancestor of every mistake that typer finds in a command line
@@ -256,6 +257,7 @@ def demo(
 
 for words_of_its_own in (
     free_words,
+    heap_words,
     leak_words,
     mount_words,
     oom_words,

@@ -110,6 +110,12 @@ def _tunables() -> list[str]:
     return [*_TUNABLES_OF_MALLOPT, "tcache_max", "tcache_count", "tcache_unsorted_limit"]
 
 
+def mallopt_number(name: str) -> int:
+    """The parameter of mallopt that a change sets; 0 when only a tunable does."""
+    short = name.removeprefix("glibc.malloc.")
+    return _MALLOPT.get(short, _TUNABLES_OF_MALLOPT.get(short, 0))
+
+
 def apply_change(par: MallocPar, name: str, value: int) -> None:
     """Set one figure before the first malloc; raises UserError for what glibc refuses."""
     short = name.removeprefix("glibc.malloc.")
@@ -121,8 +127,7 @@ def apply_change(par: MallocPar, name: str, value: int) -> None:
     elif short == "tcache_unsorted_limit":
         par.tcache_unsorted_limit = value
     else:
-        number = _MALLOPT.get(short, _TUNABLES_OF_MALLOPT.get(short, 0))
-        done = int(par.mallopt(number, value))
+        done = int(par.mallopt(mallopt_number(name), value))
         allowed = f"0 to {_MOST[short]}" if short in _MOST else "at most 32M before glibc 2.35"
     if not done:
         raise UserError(f"{name}: found {value}, allowed is {allowed}")

@@ -1,0 +1,295 @@
+/* Records every allocation of a program, by LD_PRELOAD. Each thread writes its events into
+ * segments, files that are mapped and shared: a process that is killed loses nothing.
+ *
+ * Environment: MEMTWIN_HEAP_DIR, where segments go (without it nothing is recorded), and
+ * MEMTWIN_HEAP_STACKS=1 for call stacks. All memory is still the C library's: what the program
+ * gets, it would get without us, but for the addresses of mappings. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <execinfo.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#define EXPORT __attribute__((visibility("default")))
+#define SEGMENT_BYTES (1 << 20)
+#define MAGIC 0x31504145484d544dULL /* "MTMHEAP1" */
+#define DEPTH 24
+#define STACK_ROWS (1 << 16)
+
+enum { MALLOC = 1, FREE, REALLOC, CALLOC, MEMALIGN, MALLOPT = 20, TRIM, STACK = 30 };
+
+struct event { uint64_t ticks, pointer, size, argument; uint32_t op, stack; };
+struct segment {
+    uint64_t magic, events;
+    uint32_t pid, tid;
+    uint64_t ticks, time_ns, pad[3];
+    struct event event[];
+};
+#define ROOM ((SEGMENT_BYTES - sizeof(struct segment)) / sizeof(struct event))
+
+extern void *__libc_malloc(size_t);
+extern void *__libc_calloc(size_t, size_t);
+extern void *__libc_realloc(void *, size_t);
+extern void *__libc_memalign(size_t, size_t);
+extern void *__libc_valloc(size_t);
+extern void *__libc_pvalloc(size_t);
+extern void __libc_free(void *);
+extern int __libc_mallopt(int, int);
+
+#define THREAD static __thread __attribute__((tls_model("initial-exec")))
+THREAD struct segment *mine;
+THREAD int busy; /* 1: inside this recorder; 2: gave up, no segment could be made */
+static char directory[512];
+static volatile int active, stacks;
+static int (*next_trim)(size_t);
+static uint32_t known_stacks[STACK_ROWS];
+static uint32_t number;
+
+static inline uint64_t ticks(void) {
+    uint32_t low, high;
+    __asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
+    return (uint64_t)high << 32 | low;
+}
+
+EXPORT uint64_t memtwin_ticks(void) { return ticks(); }
+
+static uint64_t now_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000000000ULL + t.tv_nsec;
+}
+
+static char *digits(char *at, uint64_t value) {
+    char text[24];
+    int n = 0;
+    do
+        text[n++] = '0' + value % 10;
+    while (value /= 10);
+    while (n)
+        *at++ = text[--n];
+    return at;
+}
+
+/* A new segment for this thread; 0 when there is none to be had, for good. */
+static struct segment *fresh(void) {
+    char path[640], *at = stpcpy(path, directory);
+    int before = errno, fd;
+    uint32_t pid = getpid(), tid = syscall(SYS_gettid);
+    void *p = MAP_FAILED;
+    if (mine)
+        munmap(mine, SEGMENT_BYTES);
+    mine = NULL;
+    *at++ = '/';
+    at = digits(at, pid);
+    *at++ = '.';
+    at = digits(at, ticks());
+    *at++ = '.';
+    at = digits(at, __atomic_fetch_add(&number, 1, __ATOMIC_RELAXED));
+    strcpy(at, ".segment");
+    fd = syscall(SYS_openat, AT_FDCWD, path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    /* with its blocks, which is cheaper at once than page by page; not all file systems can */
+    if (fd >= 0 && (fallocate(fd, 0, 0, SEGMENT_BYTES) == 0 || ftruncate(fd, SEGMENT_BYTES) == 0))
+        p = mmap(NULL, SEGMENT_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (fd >= 0)
+        syscall(SYS_close, fd);
+    errno = before;
+    if (p == MAP_FAILED) {
+        busy = 2;
+        return NULL;
+    }
+    mine = p;
+    mine->pid = pid;
+    mine->tid = tid;
+    mine->ticks = ticks();
+    mine->time_ns = now_ns();
+    mine->magic = MAGIC;
+    return mine;
+}
+
+static inline void put(uint32_t op, uint64_t when, const void *pointer, uint64_t size,
+                       uint64_t argument, uint32_t stack) {
+    struct segment *s = mine;
+    if (__builtin_expect(!s || s->events == ROOM, 0) && !(s = fresh()))
+        return;
+    s->event[s->events] = (struct event){when, (uint64_t)pointer, size, argument, op, stack};
+    __atomic_store_n(&s->events, s->events + 1, __ATOMIC_RELEASE); /* whole before it counts */
+}
+
+/* The number of the caller's stack; told once, frame by frame, when it is new. */
+static uint32_t stack_number(void) {
+    void *frames[DEPTH + 2];
+    uint64_t hash = 14695981039346656037ULL;
+    int n = backtrace(frames, DEPTH + 2);
+    for (int i = 2; i < n; i++)
+        hash = (hash ^ (uint64_t)frames[i]) * 1099511628211ULL;
+    uint32_t name = (uint32_t)(hash ^ hash >> 32) | 1;
+    uint32_t *row = &known_stacks[name >> 16];
+    if (__atomic_exchange_n(row, name, __ATOMIC_RELAXED) != name)
+        for (int i = 2; i < n; i++)
+            put(STACK, ticks(), frames[i], i - 2, 0, name);
+    return name;
+}
+
+static inline void record(uint32_t op, uint64_t when, const void *pointer, uint64_t size,
+                          uint64_t argument) {
+    uint32_t stack = 0;
+    if (__builtin_expect(!active || busy, 0))
+        return;
+    if (__builtin_expect(stacks, 0) && op != FREE) {
+        int before = errno;
+        busy = 1;
+        stack = stack_number();
+        busy = busy == 2 ? 2 : 0;
+        errno = before;
+    }
+    put(op, when, pointer, size, argument, stack);
+}
+
+EXPORT void *malloc(size_t size) {
+    void *p = __libc_malloc(size);
+    record(MALLOC, ticks(), p, size, 0);
+    return p;
+}
+
+EXPORT void *calloc(size_t count, size_t size) {
+    void *p = __libc_calloc(count, size);
+    uint64_t product;
+    if (__builtin_mul_overflow(count, size, &product))
+        product = INT64_MAX;
+    record(CALLOC, ticks(), p, product, 0);
+    return p;
+}
+
+EXPORT void free(void *p) {
+    if (p)
+        record(FREE, ticks(), p, 0, 0); /* before: nobody can have it yet */
+    __libc_free(p);
+}
+
+EXPORT void *realloc(void *old, size_t size) {
+    uint64_t when = ticks();
+    void *p = __libc_realloc(old, size);
+    record(REALLOC, when, p, size, (uint64_t)old);
+    return p;
+}
+
+EXPORT void *reallocarray(void *old, size_t count, size_t size) {
+    size_t product;
+    if (__builtin_mul_overflow(count, size, &product)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    return realloc(old, product);
+}
+
+static void *aligned(size_t alignment, size_t size) {
+    void *p = __libc_memalign(alignment, size);
+    record(MEMALIGN, ticks(), p, size, alignment);
+    return p;
+}
+
+EXPORT void *memalign(size_t alignment, size_t size) { return aligned(alignment, size); }
+
+EXPORT void *aligned_alloc(size_t alignment, size_t size) {
+    /* the C library's own looks at the alignment first, since glibc 2.38 */
+    static void *(*next)(size_t, size_t);
+    if (!next)
+        next = (void *(*)(size_t, size_t))dlsym(RTLD_NEXT, "aligned_alloc");
+    void *p = next ? next(alignment, size) : __libc_memalign(alignment, size);
+    if (p || errno != EINVAL)
+        record(MEMALIGN, ticks(), p, size, alignment);
+    return p;
+}
+
+EXPORT int posix_memalign(void **result, size_t alignment, size_t size) {
+    if (alignment % sizeof(void *) || !alignment || alignment & (alignment - 1))
+        return EINVAL;
+    int before = errno;
+    void *p = aligned(alignment, size);
+    errno = before;
+    if (!p)
+        return ENOMEM;
+    *result = p;
+    return 0;
+}
+
+EXPORT void *valloc(size_t size) {
+    void *p = __libc_valloc(size);
+    record(MEMALIGN, ticks(), p, size, 4096);
+    return p;
+}
+
+EXPORT void *pvalloc(size_t size) {
+    void *p = __libc_pvalloc(size);
+    record(MEMALIGN, ticks(), p, (size + 4095) & -4096UL, 4096);
+    return p;
+}
+
+EXPORT int mallopt(int parameter, int value) {
+    record(MALLOPT, ticks(), NULL, (uint64_t)(int64_t)parameter, (uint64_t)(int64_t)value);
+    return __libc_mallopt(parameter, value);
+}
+
+EXPORT int malloc_trim(size_t pad) {
+    record(TRIM, ticks(), NULL, pad, 0);
+    return next_trim ? next_trim(pad) : 0;
+}
+
+/* What lies where, so that frames can be named later; written anew when the program ends. */
+static void tell_maps(void) {
+    char path[640], *at = stpcpy(path, directory), chunk[4096];
+    ssize_t n;
+    int in, out;
+    *at++ = '/';
+    at = digits(at, getpid());
+    strcpy(at, ".maps");
+    in = syscall(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC, 0);
+    out = syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    while (in >= 0 && out >= 0 && (n = syscall(SYS_read, in, chunk, sizeof chunk)) > 0)
+        if (syscall(SYS_write, out, chunk, n) != n)
+            break;
+    if (in >= 0)
+        syscall(SYS_close, in);
+    if (out >= 0)
+        syscall(SYS_close, out);
+}
+
+static void in_child(void) {
+    if (mine)
+        munmap(mine, SEGMENT_BYTES); /* the parent goes on writing there */
+    mine = NULL;
+    busy = 0;
+    if (stacks)
+        tell_maps();
+}
+
+__attribute__((constructor)) static void begin(void) {
+    const char *where = getenv("MEMTWIN_HEAP_DIR");
+    void *frames[2];
+    next_trim = (int (*)(size_t))dlsym(RTLD_NEXT, "malloc_trim");
+    if (!where || strlen(where) >= sizeof directory)
+        return;
+    strcpy(directory, where);
+    if (getenv("MEMTWIN_HEAP_STACKS")) {
+        backtrace(frames, 2); /* loads what it needs, now and not inside an allocation */
+        stacks = 1;
+        tell_maps();
+    }
+    pthread_atfork(NULL, NULL, in_child);
+    active = 1;
+}
+
+__attribute__((destructor)) static void end(void) {
+    if (active && stacks)
+        tell_maps();
+}
