@@ -45,6 +45,7 @@ test: build
 
 bench: build
 	@$(PY) benchmarks/run.py
+	@$(PY) benchmarks/heap.py
 
 lint: venv
 	@$(VENV)/bin/ruff check .

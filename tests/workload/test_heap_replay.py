@@ -65,7 +65,7 @@ def test_a_block_above_freed_memory_keeps_it_and_is_named() -> None:
 def test_a_lower_mmap_threshold_gives_it_all_back() -> None:
     done = _run(_pinned(), ("M_MMAP_THRESHOLD", 64 << 10))
     assert done.resident_bytes < 1 << 20
-    assert done.calls["munmap"] == 400
+    assert done.calls["munmap"] == 399  # the first one fits the break's first 132 KiB
     assert done.resident_peak_bytes > 39 << 20
     assert done.kernel_ns > 0
 
@@ -77,7 +77,7 @@ def test_a_recorded_trim_and_mallopt_are_done_unless_the_setting_is_changed() ->
     joined = HeapTrace(
         trace.info, {name: np.concatenate([more.table[name], table[name]]) for name in table}
     )
-    assert _run(joined).calls["munmap"] == 400
+    assert _run(joined).calls["munmap"] == 399
     assert "munmap" not in _run(joined, ("M_MMAP_THRESHOLD", 1 << 20)).calls
     trim = _trace([(TRIM, 1, 0, 0, 0)])
     trimmed = HeapTrace(
