@@ -23,7 +23,8 @@ Budget = Annotated[
 
 def add_to(app: typer.Typer) -> None:
     """Declare the commands."""
-    app.command()(ps)
+    for command in (ps, maps, pmap):
+        app.command()(command)
 
 
 def ps(
@@ -92,3 +93,53 @@ def ps(
         budget=budget,
     )
     view.show(ps_choice.look_for(words, root, how), how)
+
+
+def maps(
+    pid: Annotated[int, typer.Argument(metavar="PID", help="The process.")],
+    by: Annotated[str, typer.Option(help="area, file or kind.")] = "area",
+    human: Annotated[
+        bool, typer.Option("-k", "--abbreviate", help="Sizes as 12.3M instead of KiB.")
+    ] = False,
+    root: Root = LIVE_HOST,
+    as_json: Json = False,
+    as_csv: Csv = False,
+    once: Once = False,
+    live: Live = False,
+    interval: Interval = None,
+) -> None:
+    """What each mapping of a process uses, or all of a file or kind; the last line is the sum."""
+    from memtwin.cli import maps_view, ps_columns, view
+
+    how = view.showing(as_json=as_json, as_csv=as_csv, once=once, live=live, interval_s=interval)
+    unit = ps_columns.HUMAN_UNIT if human else ps_columns.KIB_UNIT
+    view.show(maps_view.maps_look(root, pid, by, unit), how)
+
+
+def pmap(
+    pids: Annotated[list[int], typer.Argument(metavar="PID...", help="The processes.")],
+    extended: Annotated[bool, typer.Option("-x", "--extended", help="RSS and dirty too.")] = False,
+    device: Annotated[bool, typer.Option("-d", "--device", help="Offset and device.")] = False,
+    more: Annotated[
+        int, typer.Option("-X", count=True, help="What smaps tells; -XX: all of it.")
+    ] = 0,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No head and no sums.")] = False,
+    show_path: Annotated[bool, typer.Option("-p", "--show-path", help="Whole paths.")] = False,
+    root: Root = LIVE_HOST,
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:
+    """The mappings of processes, as procps' pmap shows them."""
+    from memtwin.cli import maps_view, view
+    from memtwin.cli.pmap_text import Frame, Names, PmapLayout
+
+    layout = PmapLayout.EXTENDED if extended else PmapLayout.PLAIN
+    layout = PmapLayout.DEVICE if device else layout
+    layout = (layout, PmapLayout.MORE, PmapLayout.EVERYTHING)[min(more, 2)]
+    words = maps_view.PmapWords(
+        layout,
+        Frame.QUIET if quiet else Frame.FULL,
+        Names.WHOLE_PATH if show_path else Names.LAST_PART,
+    )
+    how = view.showing(as_json=as_json, as_csv=as_csv, once=True, live=False)
+    view.show(maps_view.pmap_look(root, pids, words), how)
