@@ -23,8 +23,9 @@ Budget = Annotated[
 
 def add_to(app: typer.Typer) -> None:
     """Declare the commands."""
-    for command in (ps, maps, pmap):
+    for command in (ps, maps, pmap, procrank, procmem):
         app.command()(command)
+    app.command("dumpsys-meminfo")(dumpsys_meminfo)
 
 
 def ps(
@@ -143,3 +144,37 @@ def pmap(
     )
     how = view.showing(as_json=as_json, as_csv=as_csv, once=True, live=False)
     view.show(maps_view.pmap_look(root, pids, words), how)
+
+
+def procrank(root: Root = LIVE_HOST, as_json: Json = False, as_csv: Csv = False) -> None:
+    """Processes by PSS, with swap and zram, as Android's procrank shows them."""
+    from memtwin.cli import android_view, view
+
+    how = view.showing(as_json=as_json, as_csv=as_csv, once=True, live=False)
+    view.show(android_view.procrank_look(root), how)
+
+
+def procmem(
+    pid: Annotated[int, typer.Argument(metavar="PID", help="The process.")],
+    root: Root = LIVE_HOST,
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:
+    """Each mapping of a process, as Android's procmem shows them."""
+    from memtwin.cli import android_view, view
+
+    how = view.showing(as_json=as_json, as_csv=as_csv, once=True, live=False)
+    view.show(android_view.procmem_look(root, pid), how)
+
+
+def dumpsys_meminfo(
+    pid: Annotated[int, typer.Argument(metavar="PID", help="The process.")],
+    root: Root = LIVE_HOST,
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:
+    """An app's memory by category, as Android's dumpsys meminfo shows it."""
+    from memtwin.cli import android_view, view
+
+    how = view.showing(as_json=as_json, as_csv=as_csv, once=True, live=False)
+    view.show(android_view.dumpsys_look(root, pid), how)
