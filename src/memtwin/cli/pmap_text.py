@@ -125,9 +125,10 @@ def _wide(task: PmapTask, layout: PmapLayout, frame: Frame, names: Names) -> lis
     figures = [[_figure(area, key) for key in keys] for area in task.areas]
     sums = [_sum_of(column) for column in zip(*figures, strict=True)] or [""] * len(keys)
     heads = ["Address", "Perm", "Offset", "Device", "Inode", *keys]
-    least = [16, 4, 8, 6, 5, *map(len, keys)]
+    # heads that are not shown need no room
+    least = [16, *(0 if frame is Frame.QUIET else len(head) for head in heads[1:])]
     lines = [[*one, *cells] for one, cells in zip(fixed, figures, strict=True)]
-    summed = [[""] * 5 + sums]
+    summed = [[""] * 5 + (sums if frame is Frame.FULL else [""] * len(keys))]
     widths = [
         max([low, *(len(line[n]) for line in [*lines, *summed])]) for n, low in enumerate(least)
     ]
@@ -138,13 +139,13 @@ def _wide(task: PmapTask, layout: PmapLayout, frame: Frame, names: Names) -> lis
     ]
     if frame is Frame.QUIET or not task.areas:
         return rows
-    bars = [""] * 5 + ["" if key == _FLAGS else "=" * w for key, w in
-                       zip(keys, widths[5:], strict=True)]  # fmt: skip
+    numbers = len(widths) - (_FLAGS in keys)
+    bars = [""] * 5 + ["=" * width for width in widths[5:numbers]]
     return [
         f"{_aligned(heads, widths)} Mapping",
         *rows,
-        f"{_aligned(bars, widths)} ",
-        f"{_aligned(summed[0], widths)} KB ",
+        f"{_aligned(bars, widths[:numbers])} ",
+        f"{_aligned(summed[0][:numbers], widths[:numbers])} KB ",
     ]
 
 
