@@ -55,7 +55,7 @@ class CachePages:
             self.lru.folio_put(pfn)
             return NEED_OOM
         short: cython.int = self.page_cache.node_shortage(mapping, index)
-        if short > 0 and self.objects.alloc(RADIX_NODE, short) != 0:
+        if short > 0 and self.objects.alloc(RADIX_NODE, short, self.memcg_id, gfp) != 0:
             self.lru.folio_put(pfn)
             return NEED_OOM
         self.mem.flags[pfn] |= PG_LOCKED

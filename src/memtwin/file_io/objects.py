@@ -7,6 +7,8 @@ out objects and takes them back, those of vanished tree nodes and buffer heads i
 from __future__ import annotations
 
 from memtwin.errors import require
+from memtwin.memcg.constants import CHARGE_OK, OBJ_OVERHEAD_BYTES
+from memtwin.page.gfp import GFP_KERNEL
 from memtwin.page_cache.buffer_head import BufferHeads
 from memtwin.page_cache.page_cache import PageCache
 from memtwin.reclaim.slowpath import Slowpath
@@ -61,6 +63,10 @@ class Objects:
         self.buffer_heads = buffer_heads
         self.nr = [0] * len(NAMES)  # objects of each kind that live
         self._cache = [self._find(names) for names in NAMES]
+        # of each kind: group -> objects charged to it (SLAB_ACCOUNT, XA_FLAGS_ACCOUNT)
+        # DIFFERS: inodes, dentries and open files are charged to nobody; those of a program's files
+        # are mostly in memory before it; bends kernel memory of a group that makes many files
+        self.charged: list[dict[int, int]] = [{} for _ in NAMES]
 
     def _find(self, names: tuple[str, ...]) -> int:
         for name in names:
@@ -69,13 +75,32 @@ class Objects:
                 return cache
         return NIL
 
-    def alloc_one(self, kind: int) -> int:
-        """An object of `kind`: pfn of its slab, NO_SLAB if the machine lacks the cache, or
-        SHORT_OF_MEMORY."""
+    def alloc_one(self, kind: int, memcg: int = 0, gfp: int = GFP_KERNEL) -> int:
+        """An object of `kind`, charged to a group: pfn of its slab, NO_SLAB if the machine lacks
+        the cache, or SHORT_OF_MEMORY."""
+        if memcg > 0 and not self._charge(kind, memcg, gfp):
+            return SHORT_OF_MEMORY
         slab = take_object(self.slub, self.slowpath, self._cache[kind])
-        if slab != SHORT_OF_MEMORY:
+        if slab == SHORT_OF_MEMORY:
+            self._uncharge(kind, memcg)
+        else:
             self.nr[kind] += 1
         return slab
+
+    def _size_bytes(self, kind: int) -> int:
+        return int(self.slub.cache(self._cache[kind]).size_bytes) + OBJ_OVERHEAD_BYTES
+
+    def _charge(self, kind: int, memcg: int, gfp: int) -> bool:
+        if self._cache[kind] != NIL:
+            if self.slowpath.charge_object(memcg, self._size_bytes(kind), gfp) != CHARGE_OK:
+                return False
+            self.charged[kind][memcg] = self.charged[kind].get(memcg, 0) + 1
+        return True
+
+    def _uncharge(self, kind: int, memcg: int) -> None:
+        if self.charged[kind].get(memcg):
+            self.charged[kind][memcg] -= 1
+            self.slowpath.uncharge_object(memcg, self._size_bytes(kind))
 
     def free_one(self, kind: int, slab: int) -> None:
         """Give back an object of `kind` that lies in `slab` (NO_SLAB: of any)."""
@@ -83,12 +108,23 @@ class Objects:
         self.nr[kind] -= 1
         if self._cache[kind] != NIL:
             self.slub.free_object(self._cache[kind], slab)
+        if self.charged[kind]:
+            self._uncharge_any(kind)
 
-    def alloc(self, kind: int, nr: int) -> int:
+    def _uncharge_any(self, kind: int) -> None:
+        """An object of which nobody knows whose it was is gone.
+
+        # MODEL: it was charged, if any of its kind is, and to the oldest group that has some
+        """
+        holders = [memcg for memcg, nr in self.charged[kind].items() if nr]
+        if holders:
+            self._uncharge(kind, min(holders))
+
+    def alloc(self, kind: int, nr: int, memcg: int = 0, gfp: int = GFP_KERNEL) -> int:
         """Take `nr` objects whose slabs nobody remembers: 0, or SHORT_OF_MEMORY (those taken stay
         taken)."""
         for _ in range(nr):
-            if self.alloc_one(kind) == SHORT_OF_MEMORY:
+            if self.alloc_one(kind, memcg, gfp) == SHORT_OF_MEMORY:
                 return SHORT_OF_MEMORY
         return 0
 
@@ -114,7 +150,7 @@ class Objects:
         heads = self.buffer_heads
         row = pfn * heads.blocks_per_page
         for i in range(heads.blocks_per_page):
-            slab = self.alloc_one(BUFFER_HEAD)
+            slab = self.alloc_one(BUFFER_HEAD, int(heads.mem.memcg[pfn]))
             if slab == SHORT_OF_MEMORY:
                 for taken in range(i):
                     self.free_one(BUFFER_HEAD, int(heads.head_slab[row + taken]))
@@ -125,7 +161,8 @@ class Objects:
 
     def columns(self) -> list[tuple[str, object]]:
         """(name, value) of all state, for digests."""
-        return [("nr", list(self.nr))]
+        charged = [sum(holders.values()) for holders in self.charged]
+        return [("nr", list(self.nr)), ("charged", charged)]
 
     def verify(self) -> None:
         """Live tree nodes and buffer heads equal those handed out, less those not yet given

@@ -36,6 +36,7 @@ from memtwin.hardware.event_queue import EventQueue
 from memtwin.machine.boot_memory import boot_memory, boot_tunables
 from memtwin.machine.description import BlockConfig, MachineConfig, SwapConfig
 from memtwin.machine.slab_caches import boot_caches
+from memtwin.hardware.prng import stream
 from memtwin.memcg.charge import Charge
 from memtwin.memcg.constants import CGROUP_V2
 from memtwin.memcg.table import MemcgTable
@@ -58,6 +59,7 @@ from memtwin.reclaim.lru import Lru
 from memtwin.reclaim.lruvec import Lruvecs
 from memtwin.reclaim.migrate import Migrate
 from memtwin.reclaim.slowpath import Slowpath
+from memtwin.reclaim.stat_fold import StatFold
 from memtwin.reclaim.swap_io import SwapIo
 from memtwin.reclaim.workingset import Workingset
 from memtwin.slab.slub import Slub
@@ -102,6 +104,7 @@ class Kernel:
         self._boot_files()
         self._boot_faults()
         self._boot_processes()
+        self._boot_statistics()
 
     def _boot_bottom(self) -> None:
         """Clock, frames, slabs, groups."""
@@ -319,6 +322,17 @@ class Kernel:
             self.space, self.mapper, self.fork_exit, self.oom, self.slowpath
         )
 
+    def _boot_statistics(self) -> None:
+        """How old the figures are that reclaim compares."""
+        phase_ppm = stream(self.config.seed, "stat_fold").below(1_000_000)
+        self.stat_fold = StatFold(
+            self.lruvecs, self.clock, self.config.kernel, self.config.nr_cpus, phase_ppm
+        )
+        self.vmscan.lru_scan.balance.stat_fold = self.stat_fold
+        self.workingset.stat_fold = self.stat_fold
+        if self.config.limit is not None and self.config.limit.stat_read_ms:
+            self.stat_fold.read_every(self.config.limit.stat_read_ms * 1_000_000)
+
     def parts(self) -> list[tuple[str, Any]]:
         """(name, owner) of everything with state, in order of layers."""
         found: list[tuple[str, Any]] = [
@@ -336,6 +350,7 @@ class Kernel:
             ("content", self.content),
             ("lruvecs", self.lruvecs),
             ("lru", self.lru),
+            ("stat_fold", self.stat_fold),
             ("kswapd", self.kswapd),
             ("compaction", self.compact.compaction),
             ("compact_policy", self.compact),

@@ -79,6 +79,7 @@ class LimitConfig(msgspec.Struct, frozen=True):
     swap_max_bytes: int | None = None  # None: no limit of its own
     high_bytes: int | None = None
     cgroup_version: int = 2
+    stat_read_ms: int = 0  # how often somebody reads memory.stat, which folds it; 0: nobody
 
 
 class MachineConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,11 +4,14 @@ from memtwin.views cimport I4, I8
 
 cdef int CGROUP_V1
 cdef int CHARGE_OK
+cdef int GIVE_PAGES
+cdef int MAX_MEMCGS
 cdef int MEMCG_CHARGE_BATCH
 cdef int MEMCG_SWAP_FAIL
 cdef int MEMCG_SWAP_MAX
 cdef int PGPGIN
 cdef int PGPGOUT
+cdef int PAGE_SIZE
 
 cdef class Charge:
     cdef public MemcgTable table
@@ -19,6 +22,9 @@ cdef class Charge:
     cdef public long long over_high_pages
     cdef public I4 stock_memcg
     cdef public I4 stock_pages
+    cdef public I4 obj_memcg
+    cdef public I4 obj_bytes
+    cdef public I4 obj_left
     cdef int try_charge(self, int memcg, int nr_pages) noexcept
     cdef int charge_counters(self, int memcg, int nr_pages) noexcept
     cdef int charge_both(self, int memcg, int nr_pages) noexcept
@@ -32,6 +38,9 @@ cdef class Charge:
     cdef void refill_stock(self, int memcg, int nr_pages) noexcept
     cdef void drain_stock(self, int cpu) noexcept
     cpdef int drain_all_stock(self, int memcg)
+    cpdef int consume_obj_stock(self, int memcg, int size_bytes) noexcept
+    cpdef void refill_obj_stock(self, int memcg, int size_bytes, int pages) noexcept
+    cdef void drain_obj_stock(self, int cpu) noexcept
     cdef void commit_charge(self, int pfn, int memcg) noexcept
     cdef void uncharge_page(self, int pfn) noexcept
     cdef void account_kmem(self, int memcg, long long nr_pages) noexcept

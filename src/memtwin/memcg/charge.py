@@ -16,6 +16,8 @@ from memtwin.errors import InternalError
 from memtwin.memcg.constants import (
     CGROUP_V1,
     CHARGE_OK,
+    GIVE_PAGES,
+    MAX_MEMCGS,
     MEMCG_CHARGE_BATCH,
     MEMCG_SWAP_FAIL,
     MEMCG_SWAP_MAX,
@@ -23,6 +25,7 @@ from memtwin.memcg.constants import (
 from memtwin.memcg.table import MemcgTable
 from memtwin.page.mem_map import MemMap
 from memtwin.page.vmstat_items import PGPGIN, PGPGOUT
+from memtwin.units import PAGE_SIZE
 
 if not cython.compiled:
     from memtwin.columns import I8
@@ -31,7 +34,7 @@ if not cython.compiled:
 @cython.final
 @cython.cclass
 class Charge:
-    """Charges and uncharges pages; one stock of charged pages a CPU."""
+    """Charges and uncharges pages and objects; a stock of charged pages and one of bytes a CPU."""
 
     def __init__(self, table: MemcgTable, mem: MemMap, nr_cpus: int) -> None:
         self.table = table
@@ -42,6 +45,10 @@ class Charge:
         self.over_high_pages = 0  # pages charged above memory.high, owed by the running task
         self.stock_memcg = zeros(nr_cpus, "i4")  # group of the CPU's stock; 0 when empty
         self.stock_pages = zeros(nr_cpus, "i4")  # charged but not yet used
+        # struct obj_stock_pcp: bytes of charged pages that objects have not used yet
+        self.obj_memcg = zeros(nr_cpus, "i4")  # whose they are; 0 when empty
+        self.obj_bytes = zeros(nr_cpus, "i4")
+        self.obj_left = zeros(MAX_MEMCGS, "i4")  # bytes below a page that a drain left to a group
 
     @cython.cfunc
     @cython.exceptval(check=False)
@@ -186,10 +193,57 @@ class Charge:
         cpu: cython.int
         drained: cython.int = 0
         for cpu in range(self.nr_cpus):
+            if self.obj_bytes[cpu] > 0 and self.table.is_descendant(self.obj_memcg[cpu], memcg):
+                self.drain_obj_stock(cpu)
             if self.stock_pages[cpu] > 0 and self.table.is_descendant(self.stock_memcg[cpu], memcg):
                 self.drain_stock(cpu)
                 drained += 1
         return drained
+
+    # -- objects -------------------------------------------------------------------------------
+
+    @cython.ccall
+    @cython.exceptval(check=False)
+    def consume_obj_stock(self, memcg: cython.int, size_bytes: cython.int) -> cython.int:
+        """1 when this CPU has `size_bytes` of charged pages left for an object of the group."""
+        cpu: cython.int = self.cpu
+        if self.obj_memcg[cpu] != memcg or self.obj_bytes[cpu] < size_bytes:
+            return 0
+        self.obj_bytes[cpu] -= size_bytes
+        return 1
+
+    @cython.ccall
+    @cython.exceptval(check=False)
+    def refill_obj_stock(
+        self, memcg: cython.int, size_bytes: cython.int, pages: cython.int
+    ) -> cython.void:
+        """Bytes that no object uses go to this CPU; whole pages of them back with GIVE_PAGES."""
+        # mm/memcontrol.c refill_obj_stock(), v6.1 and v6.12
+        cpu: cython.int = self.cpu
+        if self.obj_memcg[cpu] != memcg:
+            self.drain_obj_stock(cpu)
+            self.obj_memcg[cpu] = memcg
+            self.obj_bytes[cpu] = self.obj_left[memcg]
+            self.obj_left[memcg] = 0
+            pages = GIVE_PAGES
+        self.obj_bytes[cpu] += size_bytes
+        if pages == GIVE_PAGES and self.obj_bytes[cpu] > PAGE_SIZE:
+            nr_pages: cython.int = self.obj_bytes[cpu] >> 12
+            self.obj_bytes[cpu] &= PAGE_SIZE - 1
+            self.uncharge_kmem(memcg, nr_pages)
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def drain_obj_stock(self, cpu: cython.int) -> cython.void:
+        """Whole pages of a CPU's bytes go back, the rest stays with the group."""
+        # mm/memcontrol.c drain_obj_stock(), v6.1
+        memcg: cython.int = self.obj_memcg[cpu]
+        nr_pages: cython.int = self.obj_bytes[cpu] >> 12
+        if memcg > 0 and nr_pages > 0:
+            self.uncharge_kmem(memcg, nr_pages)
+        self.obj_left[memcg] += self.obj_bytes[cpu] & (PAGE_SIZE - 1)
+        self.obj_bytes[cpu] = 0
+        self.obj_memcg[cpu] = 0
 
     @cython.cfunc
     @cython.exceptval(check=False)
@@ -315,7 +369,13 @@ class Charge:
 
     def columns(self) -> list[tuple[str, object]]:
         """(name, column) of all state, for digests."""
-        return [("stock_memcg", self.stock_memcg), ("stock_pages", self.stock_pages)]
+        return [
+            ("stock_memcg", self.stock_memcg),
+            ("stock_pages", self.stock_pages),
+            ("obj_memcg", self.obj_memcg),
+            ("obj_bytes", self.obj_bytes),
+            ("obj_left", self.obj_left[: self.table.nr]),
+        ]
 
     def verify(self) -> None:
         """usage of a leaf == its charged LRU and kernel pages + its stock."""

@@ -4,9 +4,12 @@
 PAGE_COUNTER_MAX = ((1 << 63) - 1) // 4096
 MAX_MEMCGS = 4096  # MODEL: rows; columns are lazy, so unused rows cost nothing
 CGROUP_V1, CGROUP_V2 = 1, 2
+ROOT_MEMCG = 0  # charges nobody
 
 CHARGE_OK = 0  # else a verdict > 0: the id of the group that is over its limit
 MEMCG_CHARGE_BATCH = 64  # include/linux/memcontrol.h MEMCG_CHARGE_BATCH, v6.1
+KEEP_PAGES, GIVE_PAGES = 0, 1  # what becomes of whole pages among the bytes of objects
+OBJ_OVERHEAD_BYTES = 8  # mm/slab.h obj_full_size(): the object's pointer to its group, v6.1
 
 # include/linux/memcontrol.h enum memcg_memory_event, v6.1
 MEMCG_LOW, MEMCG_HIGH, MEMCG_MAX, MEMCG_OOM, MEMCG_OOM_KILL = range(5)

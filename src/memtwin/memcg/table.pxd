@@ -11,6 +11,7 @@ cdef class MemcgTable:
     cdef public Tunables tunables
     cdef public int version
     cdef public int nr
+    cdef public long long nr_stat_updates
     cdef int nr_stat_items
     cdef int nr_vm_events
     cdef public list names

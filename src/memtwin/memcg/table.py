@@ -62,6 +62,7 @@ class MemcgTable:
         self.tunables = tunables
         self.version = version
         self.nr = 0
+        self.nr_stat_updates = 0  # since the last folding (reclaim/stat_fold.py)
         self.nr_stat_items = NR_NODE_ITEMS
         self.nr_vm_events = NR_VM_EVENTS
         self.names: list[str] = []
@@ -136,6 +137,7 @@ class MemcgTable:
     def mod_stat(self, memcg: cython.int, item: cython.int, delta: cython.longlong) -> cython.void:
         """Add to a group's own node item without touching the machine's counter."""
         self.stat[memcg * self.nr_stat_items + item] += delta
+        self.nr_stat_updates += delta if delta >= 0 else -delta
 
     @cython.cfunc
     @cython.exceptval(check=False)
@@ -145,6 +147,7 @@ class MemcgTable:
         """Add to the node's counter and to that of the group the page is charged to."""
         self.vmstat.mod_node(node, item, delta)
         self.stat[self.mem.memcg[pfn] * self.nr_stat_items + item] += delta
+        self.nr_stat_updates += delta if delta >= 0 else -delta
 
     @cython.cfunc
     @cython.exceptval(check=False)
@@ -153,6 +156,7 @@ class MemcgTable:
     ) -> cython.void:
         """Count an event in the group alone; the machine's count is the caller's affair."""
         self.vm_event[memcg * self.nr_vm_events + event] += delta
+        self.nr_stat_updates += delta if delta >= 0 else -delta
 
     @cython.cfunc
     @cython.exceptval(check=False)

@@ -20,6 +20,7 @@ from memtwin.address_space.vma_tree import VmaTree
 from memtwin.hardware.clock import Clock
 from memtwin.hardware.cost import CostTable
 from memtwin.hardware.pte import TASK_SIZE_VPN
+from memtwin.memcg.constants import ROOT_MEMCG
 from memtwin.page.gfp import NEED_OOM
 from memtwin.process.kernel_stack import KernelStacks
 from memtwin.process.mmap import Mapper
@@ -68,20 +69,22 @@ class ForkExit:
         mm = self.new_mm(memcg_id)
         if mm is None:
             return None
-        return self._with_stack(comm, mm, ppid, 0)
+        # whoever forked it moves it to its group before it execs: these stay with the forker
+        return self._with_stack(comm, mm, ppid, 0, ROOT_MEMCG)
 
-    def _with_stack(self, comm: str, mm: Mm, ppid: int, cpu: int) -> Task | None:
-        taken = [] if self.objects is None else self.objects.take()
-        frames = None if taken is None else self.stacks.take(mm.memcg, cpu)
+    def _with_stack(self, comm: str, mm: Mm, ppid: int, cpu: int, memcg: int) -> Task | None:
+        """A task of `mm`; its stack and its objects are charged to the group `memcg`."""
+        taken = [] if self.objects is None else self.objects.take(memcg)
+        frames = None if taken is None else self.stacks.take(memcg, cpu)
         if taken is None or frames is None:
             if self.objects is not None and taken is not None:
-                self.objects.give_back(taken)
+                self.objects.give_back(taken, memcg)
             self.exit_mmap(mm)
             return None
         task = self.tasks.add(comm, mm, ppid)
         task.kstack = frames
         if self.objects is not None:
-            self.objects.begin(task.pid, taken)
+            self.objects.begin(task.pid, taken, memcg)
         task.cpu = cpu
         task.start_ns = int(self.clock.now_ns)
         return task
@@ -99,7 +102,7 @@ class ForkExit:
         if verdict:
             self.exit_mmap(mm)
             return verdict
-        child = self._with_stack(parent.comm, mm, parent.pid, parent.cpu)
+        child = self._with_stack(parent.comm, mm, parent.pid, parent.cpu, parent.memcg_id)
         if child is None:
             return NEED_OOM
         child.memcg_id = parent.memcg_id

@@ -7,14 +7,16 @@ nodes and anon_vmas are counted where they change, and `settle` takes or gives b
 # DIFFERS: objects of areas and anon_vmas are taken at the end of the call that made them (those of
 # anon_vmas made by faults at the next fork, exit or look at the machine), and are left out while no
 # memory is to be had; bends the moment of a slab's page, and a call that fails for want of one
-# DIFFERS: slab objects are not charged to groups (SLAB_ACCOUNT); bends kernel memory of a group, by
-# about two pages a task
+# DIFFERS: anon_vmas and their chains are charged to nobody, since areas share them; bends kernel
+# memory of a group by some hundred bytes a process
 """
 
 from __future__ import annotations
 
 from memtwin.address_space.mm import Mm
 from memtwin.file_io.objects import NO_SLAB, SHORT_OF_MEMORY, take_object
+from memtwin.memcg.constants import CHARGE_OK, OBJ_OVERHEAD_BYTES
+from memtwin.page.gfp import GFP_KERNEL
 from memtwin.process.space import Space
 from memtwin.reclaim.slowpath import Slowpath
 from memtwin.slab.slub import Slub
@@ -36,6 +38,7 @@ TASK_KINDS: tuple[tuple[str, ...], ...] = (  # kernel/fork.c copy_process(), v6.
 KINDS_OF_THREADS = (0, 1, 4, 5, 7)
 KINDS_OF_PROCESSES = (2, 3, 6)
 ANON_VMA, ANON_VMA_CHAIN = 3, 4
+MAPLE_NODE = 2  # lib/maple_tree.c maple_tree_init(), v6.1: the one kind without SLAB_ACCOUNT
 AREA_KINDS: tuple[str, ...] = (
     "vm_area_struct",
     "vma_lock",  # kernel/fork.c vma_lock_alloc(), v6.12
@@ -74,27 +77,37 @@ class TaskObjects:
         self._area_caches = [self._find((name,)) for name in AREA_KINDS]
         self._sigqueue = self._find(("sigqueue",))
         self.of_task: dict[int, list[int]] = {}  # pid -> slab of each of TASK_KINDS
-        self.of_mm: dict[int, list[list[int]]] = {}  # mm -> slabs of areas, locks, tree nodes
-        self.anon: list[list[int]] = [[], []]  # slabs of anon_vmas, of their chains
+        self.payer_of_task: dict[int, int] = {}  # pid -> the group that its objects are charged to
+        # mm -> (slab, group) of areas, locks, tree nodes
+        self.of_mm: dict[int, list[list[tuple[int, int]]]] = {}
+        self.anon: list[list[tuple[int, int]]] = [[], []]  # slabs of anon_vmas, of their chains
 
     def _find(self, names: tuple[str, ...]) -> int:
         return next((int(c) for name in names if (c := self.slub.find(name)) != NIL), NIL)
 
     # tasks
 
-    def take(self) -> list[int] | None:
-        """The objects of a new task, or None and nothing taken when there is no memory."""
+    def _task_bytes(self) -> int:
+        caches = [cache for cache in self._task_caches if cache != NIL]
+        return sum(int(self.slub.cache(c).size_bytes) + OBJ_OVERHEAD_BYTES for c in caches)
+
+    def take(self, memcg: int) -> list[int] | None:
+        """The objects of a new task, charged to the group of the one that makes it; None and
+        nothing taken when there is no memory."""
         slabs: list[int] = []
+        if self.slowpath.charge_object(memcg, self._task_bytes(), GFP_KERNEL) != CHARGE_OK:
+            return None
         for cache in self._task_caches:
             slab = take_object(self.slub, self.slowpath, cache)
             if slab == SHORT_OF_MEMORY:
-                self.give_back(slabs)
+                self.give_back(slabs, memcg)
                 return None
             slabs.append(slab)
         return slabs
 
-    def give_back(self, slabs: list[int]) -> None:
+    def give_back(self, slabs: list[int], memcg: int) -> None:
         """Free the objects of a task that has ended or was never finished."""
+        self.slowpath.uncharge_object(memcg, self._task_bytes())
         for cache, slab in zip(self._task_caches, slabs, strict=False):
             self._free(cache, slab)
 
@@ -102,9 +115,10 @@ class TaskObjects:
         if cache != NIL:
             self.slub.free_object(cache, slab)
 
-    def begin(self, pid: int, slabs: list[int]) -> None:
+    def begin(self, pid: int, slabs: list[int], memcg: int) -> None:
         """Let the task `pid` own what `take` answered."""
         self.of_task[pid] = slabs
+        self.payer_of_task[pid] = memcg
         self.settle()
 
     def end(self, pid: int) -> None:
@@ -116,7 +130,8 @@ class TaskObjects:
         slab = take_object(self.slub, self.slowpath, self._sigqueue)
         if slab != SHORT_OF_MEMORY:
             self._free(self._sigqueue, slab)
-        self.give_back(self.of_task.pop(pid, []))
+        if pid in self.of_task:
+            self.give_back(self.of_task.pop(pid), self.payer_of_task.pop(pid))
         self.settle()
 
     # areas
@@ -132,18 +147,29 @@ class TaskObjects:
         nr_areas = int(self.space.areas.tree(mm).nr)
         have = self.of_mm.setdefault(mm.id, [[], [], []])
         for kind, wanted in enumerate((nr_areas, nr_areas, tree_nodes(nr_areas))):
-            self._settle_list(have[kind], self._area_caches[kind], wanted)
+            memcg = 0 if kind == MAPLE_NODE else int(mm.memcg)
+            self._settle_list(have[kind], self._area_caches[kind], wanted, memcg)
         if nr_areas == 0:
             del self.of_mm[mm.id]
 
-    def _settle_list(self, have: list[int], cache: int, wanted: int) -> None:
+    def _settle_list(
+        self, have: list[tuple[int, int]], cache: int, wanted: int, memcg: int
+    ) -> None:
+        size_bytes = 0
+        if cache != NIL:
+            size_bytes = int(self.slub.cache(cache).size_bytes) + OBJ_OVERHEAD_BYTES
         while len(have) > wanted:
-            self._free(cache, have.pop())
+            slab, payer = have.pop()
+            self._free(cache, slab)
+            self.slowpath.uncharge_object(payer, size_bytes)
         while len(have) < wanted:
+            if self.slowpath.charge_object(memcg, size_bytes, GFP_KERNEL) != CHARGE_OK:
+                return
             slab = take_object(self.slub, self.slowpath, cache)
             if slab == SHORT_OF_MEMORY:
+                self.slowpath.uncharge_object(memcg, size_bytes)
                 return
-            have.append(slab)
+            have.append((slab, memcg))
 
     def settle(self) -> None:
         """As `settle_areas`, and the same for anon_vmas, wherever they were made."""
@@ -153,8 +179,8 @@ class TaskObjects:
             len(vma.chain) for mm in self.space.mms.all for vma in self.space.areas.tree(mm).vmas
         )
         live = len(anon_vmas.all) - 1 - len(anon_vmas.unused)
-        self._settle_list(self.anon[0], self._area_caches[ANON_VMA], live)
-        self._settle_list(self.anon[1], self._area_caches[ANON_VMA_CHAIN], links)
+        self._settle_list(self.anon[0], self._area_caches[ANON_VMA], live, 0)
+        self._settle_list(self.anon[1], self._area_caches[ANON_VMA_CHAIN], links, 0)
 
     def adopt(self, nr_threads: int) -> None:
         """The recorded slabs hold the objects of `nr_threads` threads and of what was made so far.
@@ -168,14 +194,14 @@ class TaskObjects:
         for mm in self.space.mms.all:
             nr_areas = int(self.space.areas.tree(mm).nr)
             counts = (nr_areas, nr_areas, tree_nodes(nr_areas))
-            self.of_mm[mm.id] = [[NO_SLAB] * nr for nr in counts]
+            self.of_mm[mm.id] = [[(NO_SLAB, 0)] * nr for nr in counts]
             for kind, nr in enumerate(counts):
                 totals[kind] += nr
             totals[ANON_VMA_CHAIN] += sum(
                 len(vma.chain) for vma in self.space.areas.tree(mm).vmas
             )
         totals[ANON_VMA] = len(self.space.anon_vmas.all) - 1 - len(self.space.anon_vmas.unused)
-        self.anon = [[NO_SLAB] * totals[ANON_VMA], [NO_SLAB] * totals[ANON_VMA_CHAIN]]
+        self.anon = [[(NO_SLAB, 0)] * totals[ANON_VMA], [(NO_SLAB, 0)] * totals[ANON_VMA_CHAIN]]
         inuse = dict(zip(self._area_caches, totals, strict=True))
         for kind in KINDS_OF_THREADS:
             inuse[self._task_caches[kind]] = nr_threads

@@ -28,6 +28,7 @@ cdef class Lruvecs:
     cdef int nr_node_items
     cdef int zone_lru_base
     cdef public int nr_set_up
+    cdef public int folding
     cdef public int in_lru_fault
     cdef public int[::1] list_head
     cdef public long long[::1] lru_size
@@ -37,6 +38,8 @@ cdef class Lruvecs:
     cdef public long long[::1] nonresident_age
     cdef public long long[::1] refaults
     cdef public long long[::1] activations
+    cdef public long long[::1] folded_size
+    cdef public long long[::1] folded_activations
     cdef int node_of(self, int pfn) noexcept
     cdef int of(self, int memcg, int node)
     cdef int of_page(self, int pfn)
@@ -48,5 +51,8 @@ cdef class Lruvecs:
     cdef void relist(self, int pfn, long long clear, int side) noexcept
     cpdef long long size_up_to(self, int lruvec, int lru, int zone_idx)
     cpdef long long tree_size(self, int lruvec, int lru)
+    cpdef long long activated(self, int lruvec, int is_file)
+    cpdef int fold(self)
+    cdef long long exact_tree_size(self, int lruvec, int lru)
     cdef void note_cost(self, int lruvec, int is_file, long long cost)
     cdef void age_nonresident(self, int lruvec, long long nr_pages) noexcept

@@ -44,8 +44,13 @@ COLUMNS = (
     Column(
         "activations", "i8", "workingset", "WORKINGSET_ACTIVATE_* of the lruvec, here and below"
     ),
+    Column("folded_size", "i8", "lruvec.fold", "pages of (lruvec, LRU_*) and below, last folding"),
+    Column("folded_activations", "i8", "lruvec.fold", "`activations` at the last folding"),
 )
-_WIDTHS = {"list_head": NR_LRU_LISTS, "lru_size": NR_LRU_LISTS, "refaults": 2, "activations": 2}
+_WIDTHS = {
+    "list_head": NR_LRU_LISTS, "lru_size": NR_LRU_LISTS, "refaults": 2, "activations": 2,
+    "folded_size": NR_LRU_LISTS, "folded_activations": 2,
+}  # fmt: skip
 
 
 @cython.final
@@ -67,6 +72,7 @@ class Lruvecs:
         self.nr_node_items = NR_NODE_ITEMS
         self.zone_lru_base = NR_ZONE_INACTIVE_ANON
         self.nr_set_up = 0
+        self.folding = 0  # 1: figures of groups are as of the last `fold`; 0: always exact
         # 1 while a fault in an area with recency is served (current->in_lru_fault); fault/ sets it
         self.in_lru_fault = 0
         rows = MAX_MEMCGS * self.nr_nodes
@@ -117,6 +123,7 @@ class Lruvecs:
         """Count pages in or out of a list, its zone's and its node's counters (update_lru_size)."""
         zone_idx: cython.int = zone_id % self.nr_zone_types
         node: cython.int = lruvec % self.nr_nodes
+        self.memcgs.nr_stat_updates += nr_pages if nr_pages >= 0 else -nr_pages
         self.lru_size[lruvec * NR_LRU_LISTS + lru] += nr_pages
         self.lru_zone_size[(lruvec * self.nr_zone_types + zone_idx) * NR_LRU_LISTS + lru] += (
             nr_pages
@@ -198,7 +205,37 @@ class Lruvecs:
 
     @cython.ccall
     def tree_size(self, lruvec: cython.int, lru: cython.int) -> cython.longlong:
-        """Pages of a list in the group and all below it (lruvec_page_state)."""
+        """Pages of a list in the group and all below it, as its statistics say
+        (lruvec_page_state).
+        """
+        if self.folding:
+            return self.folded_size[lruvec * NR_LRU_LISTS + lru]
+        return self.exact_tree_size(lruvec, lru)
+
+    @cython.ccall
+    def activated(self, lruvec: cython.int, is_file: cython.int) -> cython.longlong:
+        """WORKINGSET_ACTIVATE_* of the group and all below it, as its statistics say."""
+        if self.folding:
+            return self.folded_activations[lruvec * 2 + is_file]
+        return self.activations[lruvec * 2 + is_file]
+
+    @cython.ccall
+    def fold(self) -> cython.int:
+        """Bring what the statistics say up to now (cgroup_rstat_flush); 0."""
+        lruvec: cython.int
+        lru: cython.int
+        for lruvec in range(self.nr_set_up):
+            if self.list_head[lruvec * NR_LRU_LISTS] == 0:
+                continue
+            for lru in range(NR_LRU_LISTS):
+                self.folded_size[lruvec * NR_LRU_LISTS + lru] = self.exact_tree_size(lruvec, lru)
+            self.folded_activations[lruvec * 2] = self.activations[lruvec * 2]
+            self.folded_activations[lruvec * 2 + 1] = self.activations[lruvec * 2 + 1]
+        return 0
+
+    @cython.cfunc
+    def exact_tree_size(self, lruvec: cython.int, lru: cython.int) -> cython.longlong:
+        """Pages of a list in the group and all below it, now."""
         memcg: cython.int = lruvec // self.nr_nodes
         node: cython.int = lruvec % self.nr_nodes
         if memcg == 0:

@@ -5,6 +5,7 @@ from memtwin.page.vmstat cimport VmStat
 from memtwin.page.zone cimport Zone, Zones
 from memtwin.reclaim.lruvec cimport Lruvecs
 from memtwin.reclaim.scan_control cimport ScanControl
+from memtwin.reclaim.stat_fold cimport StatFold
 from memtwin.swap.swap cimport Swap
 from memtwin.views cimport I8
 
@@ -30,6 +31,7 @@ cdef class ScanBalance:
     cdef public PageAlloc page_alloc
     cdef public Zones zones
     cdef public VmStat vmstat
+    cdef public StatFold stat_fold
     cdef public I8 nr
     cpdef int can_reclaim_anon(self, int memcg)
     cpdef int inactive_is_low(self, int lruvec, int lru)

@@ -31,6 +31,7 @@ from memtwin.reclaim.constants import (
 )
 from memtwin.reclaim.lruvec import Lruvecs
 from memtwin.reclaim.scan_control import ScanControl
+from memtwin.reclaim.stat_fold import StatFold
 from memtwin.swap.swap import Swap
 
 if not cython.compiled:
@@ -50,6 +51,7 @@ class ScanBalance:
         self.page_alloc = page_alloc
         self.zones: Zones = lruvecs.zones
         self.vmstat: VmStat = lruvecs.vmstat
+        self.stat_fold: StatFold | None = None  # None: statistics are always exact
         self.nr = zeros(4, "i8")  # answer of get_scan_count: pages to scan, by LRU_*
 
     @cython.ccall
@@ -76,6 +78,8 @@ class ScanBalance:
     def prepare(self, sc: ScanControl, node: cython.int) -> cython.void:
         """Once a node and pass: costs, what may be deactivated, where the file cache stands."""
         # mm/vmscan.c prepare_scan_count(), v6.1; prepare_scan_control(), v6.12
+        if self.stat_fold is not None:
+            self.stat_fold.before_reclaim()
         memcg: cython.int = sc.target_memcg if sc.target_memcg > 0 else 0
         target: cython.int = self.lruvecs.of(memcg, node)
         sc.anon_cost = self.lruvecs.anon_cost[target]
@@ -98,7 +102,7 @@ class ScanBalance:
     def wants_deactivation(self, lruvec: cython.int, is_file: cython.int) -> cython.int:
         """1 when pages refault and are activated, or the inactive list is short."""
         at: cython.int = lruvec * 2 + is_file
-        if self.lruvecs.activations[at] != self.lruvecs.refaults[at]:
+        if self.lruvecs.activated(lruvec, is_file) != self.lruvecs.refaults[at]:
             return 1
         return self.inactive_is_low(lruvec, LRU_INACTIVE_FILE if is_file else LRU_INACTIVE_ANON)
 
@@ -230,5 +234,5 @@ class ScanBalance:
     def snapshot_refaults(self, target_memcg: cython.int, node: cython.int) -> cython.void:
         """Remember the activations seen so far (mm/vmscan.c snapshot_refaults(), v6.1)."""
         lruvec: cython.int = self.lruvecs.of(target_memcg if target_memcg > 0 else 0, node)
-        self.lruvecs.refaults[lruvec * 2] = self.lruvecs.activations[lruvec * 2]
-        self.lruvecs.refaults[lruvec * 2 + 1] = self.lruvecs.activations[lruvec * 2 + 1]
+        self.lruvecs.refaults[lruvec * 2] = self.lruvecs.activated(lruvec, 0)
+        self.lruvecs.refaults[lruvec * 2 + 1] = self.lruvecs.activated(lruvec, 1)

@@ -12,6 +12,8 @@ cdef int ALLOC_FAILED
 cdef int ALLOC_NO_WATERMARKS
 cdef int ALLOC_WMARK_HIGH
 cdef int CHARGE_OK
+cdef int GIVE_PAGES
+cdef int KEEP_PAGES
 cdef int COMPACT_DEFERRED
 cdef int COMPACT_PRIO_ASYNC
 cdef int GFP_DIRECT_RECLAIM
@@ -31,6 +33,7 @@ cdef int MEMCG_OOM
 cdef int NEED_OOM
 cdef int NEED_RECLAIM
 cdef int NIL
+cdef int PAGE_SIZE
 cdef int NR_FREE_PAGES
 cdef int PAGE_ALLOC_COSTLY_ORDER
 cdef int PGSCAN_DIRECT_THROTTLE
@@ -65,6 +68,8 @@ cdef class Slowpath:
     cdef int charge_slowly(self, int memcg, int nr_pages, int gfp)
     cdef int refuse(self, int memcg, int nr_pages, int gfp)
     cpdef int charge_kmem(self, int memcg, int nr_pages, int gfp)
+    cpdef int charge_object(self, int memcg, int size_bytes, int gfp)
+    cpdef int uncharge_object(self, int memcg, int size_bytes)
     cpdef int alloc_anon(self, int memcg)
     cdef void handle_over_high(self, int memcg)
     cdef long long reclaim_high(self, int memcg, long long nr_pages)

@@ -12,7 +12,14 @@ import cython
 
 from memtwin.hardware.clock import STALL_HIGH, STALL_RECLAIM, Clock
 from memtwin.memcg.charge import Charge
-from memtwin.memcg.constants import CHARGE_OK, MEMCG_HIGH, MEMCG_MAX, MEMCG_OOM
+from memtwin.memcg.constants import (
+    CHARGE_OK,
+    GIVE_PAGES,
+    KEEP_PAGES,
+    MEMCG_HIGH,
+    MEMCG_MAX,
+    MEMCG_OOM,
+)
 from memtwin.memcg.table import MemcgTable
 from memtwin.page.gfp import (
     ALLOC_FAILED,
@@ -45,7 +52,7 @@ from memtwin.reclaim.constants import (
 )
 from memtwin.reclaim.kswapd import Kswapd
 from memtwin.reclaim.vmscan import Vmscan
-from memtwin.units import NIL
+from memtwin.units import NIL, PAGE_SIZE
 
 
 @cython.final
@@ -333,6 +340,28 @@ class Slowpath:
         if verdict == CHARGE_OK:
             self.charge.account_kmem(memcg, nr_pages)
         return verdict
+
+    @cython.ccall
+    def charge_object(
+        self, memcg: cython.int, size_bytes: cython.int, gfp: cython.int
+    ) -> cython.int:
+        """Charge a slab object (SLAB_ACCOUNT): CHARGE_OK, NEED_OOM or ALLOC_FAILED."""
+        # mm/memcontrol.c obj_cgroup_charge(), v6.1: by the byte, from pages charged before
+        if memcg <= 0 or self.charge.consume_obj_stock(memcg, size_bytes):
+            return CHARGE_OK
+        nr_pages: cython.int = (size_bytes + PAGE_SIZE - 1) >> 12
+        verdict: cython.int = self.charge_kmem(memcg, nr_pages, gfp)
+        if verdict == CHARGE_OK:
+            left_bytes: cython.int = nr_pages * PAGE_SIZE - size_bytes
+            self.charge.refill_obj_stock(memcg, left_bytes, KEEP_PAGES)
+        return verdict
+
+    @cython.ccall
+    def uncharge_object(self, memcg: cython.int, size_bytes: cython.int) -> cython.int:
+        """An object of the group was freed; 0."""
+        if memcg > 0:
+            self.charge.refill_obj_stock(memcg, size_bytes, GIVE_PAGES)
+        return 0
 
     @cython.ccall
     def alloc_anon(self, memcg: cython.int) -> cython.int:

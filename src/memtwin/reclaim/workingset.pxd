@@ -3,6 +3,7 @@ from memtwin.page.mem_map cimport MemMap
 from memtwin.page.tunables cimport Tunables
 from memtwin.reclaim.lru_gen cimport LruGen
 from memtwin.reclaim.lruvec cimport Lruvecs
+from memtwin.reclaim.stat_fold cimport StatFold
 from memtwin.swap.swap cimport Swap
 
 cdef int EVICTION_BITS
@@ -26,6 +27,7 @@ cdef class Workingset:
     cdef public MemcgTable memcgs
     cdef public Swap swap
     cdef public Tunables tunables
+    cdef public StatFold stat_fold
     cdef long long pack(self, long long memcg, int node, long long age, int workingset) noexcept
     cpdef long long workingset_eviction(self, int pfn, int target_memcg)
     cpdef int workingset_refault(self, int pfn, long long shadow)

@@ -29,6 +29,7 @@ from memtwin.page.vmstat_items import (
 from memtwin.reclaim.constants import EVICTION_BITS, SWAP_CLUSTER_MAX
 from memtwin.reclaim.lru_gen import LruGen
 from memtwin.reclaim.lruvec import Lruvecs
+from memtwin.reclaim.stat_fold import StatFold
 from memtwin.swap.swap import Swap
 
 
@@ -46,6 +47,7 @@ class Workingset:
         self.memcgs = memcgs
         self.swap = swap
         self.tunables = tunables
+        self.stat_fold: StatFold | None = None  # None: statistics are always exact
 
     @cython.cfunc
     @cython.exceptval(check=False)
@@ -97,8 +99,8 @@ class Workingset:
         distance: cython.longlong = (self.lruvecs.nonresident_age[at] - evicted_at) & age_mask
         nr_pages: cython.longlong = one << self.mem.order[pfn]
         self.memcgs.mod_lruvec_page_state(pfn, node, WORKINGSET_REFAULT_ANON + is_file, nr_pages)
-        # DIFFERS: sizes are exact, where the kernel's are as of the last flush; per-CPU statistics
-        # are not kept; bends decisions within some tens of pages of the limit
+        if self.stat_fold is not None:
+            self.stat_fold.before_refault()
         if distance > self.workingset_size(at, memcg, is_file):
             return 0
         self.mem.flags[pfn] |= PG_ACTIVE
