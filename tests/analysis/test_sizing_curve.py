@@ -16,10 +16,12 @@ from memtwin.analysis.results import (
     to_json,
 )
 from memtwin.analysis.sizing import (
+    chance_percent,
     choose_limits,
     compare,
     knee_bytes,
     make_curve,
+    middle,
     refine,
     smallest_surviving,
     smallest_under,
@@ -157,3 +159,26 @@ def test_a_slowdown_is_against_the_run_without_a_limit_which_waits_for_disks_as_
     assert curve.unlimited is not None
     assert curve.unlimited.slowdown_percent == 0.0
     assert tight.slowdown_percent == 200.0  # what was replayed stays as it is
+
+
+def test_of_replays_that_differ_by_chance_the_median_one_counts_and_all_are_named() -> None:
+    found = middle([point(32, 1.0, faults) for faults in (900, 100, 300, 7000, 310)])
+    assert found.maj_flt == 310
+    assert found.chance_maj_flt == [900, 100, 300, 7000, 310]
+    assert chance_percent(found) == pytest.approx(100.0 * 6900 / 310)
+
+
+def test_of_an_even_number_of_replays_the_lower_middle_one_counts() -> None:
+    assert middle([point(32, 1.0, faults) for faults in (4, 3, 2, 1)]).maj_flt == 2
+
+
+def test_replays_of_the_rarer_verdict_do_not_count() -> None:
+    replays = [point(32, None, 5), point(32, 1.0, 40), point(32, 1.0, 50), point(32, 1.0, 60)]
+    assert middle(replays).maj_flt == 50
+
+
+def test_one_replay_is_itself_and_knows_no_chance() -> None:
+    only = middle([point(32, 1.0, 40)])
+    assert only.maj_flt == 40
+    assert only.chance_maj_flt == []
+    assert chance_percent(only) == 0.0

@@ -59,7 +59,14 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         tell(1, 2)
         return synthetic.result(None if limit_bytes is None else limit_bytes // MIB)
 
-    def sweep(trace: Any, config: Any, limits: list[int], tell: Callable[..., None]) -> SizingCurve:
+    def sweep(
+        trace: Any,
+        config: Any,
+        limits: list[int],
+        tell: Callable[..., None],
+        jobs: int,
+        replays: int,
+    ) -> SizingCurve:
         calls.append([limit // MIB for limit in limits])
         tell(0, len(limits), "first")
         return make_curve([synthetic.result(limit // MIB) for limit in limits])

@@ -15,6 +15,7 @@ from memtwin.columns import Digest, array
 from memtwin.machine.config import config_from_text
 from memtwin.machine.machine import Machine
 from memtwin.page_cache.constants import BLOCK_DEVICE
+from memtwin.units import PAGE_SIZE
 from memtwin.workload.checkpoint import machine_files
 from memtwin.workload.language import parse_script
 from memtwin.workload.runner import Runner
@@ -294,6 +295,10 @@ def held(machine: Machine) -> dict[str, int]:
     swap = kernel.swap
     waiting = int(array(swap.slots_left).sum() + array(swap.nr_returned).sum())
     found["swap_slots"] = int(swap.total_swap_pages - swap.nr_swap_pages) - waiting
+    objects_bytes = kernel.file_rooms.objects.charged_bytes()  # those of the metadata's pages
+    objects_bytes += int(array(kernel.charge.obj_bytes).sum() + array(kernel.charge.obj_left).sum())
+    assert objects_bytes % PAGE_SIZE == 0, "objects and what they left over are whole pages"
+    charged_metadata += objects_bytes // PAGE_SIZE
     found["charged_pages"] = int(array(kernel.memcgs.usage)[1:].sum()) - charged_metadata
     return found
 

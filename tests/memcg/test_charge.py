@@ -113,3 +113,52 @@ def test_random_charges_in_a_tree_agree_with_a_ledger(seed: int) -> None:
         below = [row for row in groups[1:] if table.is_descendant(row, group)]
         assert table.usage[group] == sum(held[row] for row in below)
         assert table.usage[group] <= table.max[group]
+
+
+def test_objects_are_charged_by_the_byte_from_pages_charged_before() -> None:
+    machine = build(ram_mib=16)
+    group = machine.memcgs.create("/a", 0)
+    for _ in range(7):
+        machine.slowpath.charge_object(group, 584, GFP_KERNEL)
+    assert machine.memcgs.kmem[group] == 1
+    machine.slowpath.charge_object(group, 584, GFP_KERNEL)
+    assert machine.memcgs.kmem[group] == 2
+
+
+def test_an_object_that_finds_no_room_changes_nothing() -> None:
+    machine = build(ram_mib=16)
+    group = machine.memcgs.create("/a", 0)
+    machine.memcgs.max[group] = 0
+    assert machine.slowpath.charge_object(group, 100, GFP_KERNEL) == NEED_OOM
+    assert machine.memcgs.usage[group] == machine.memcgs.kmem[group] == 0
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_kernel_memory_of_groups_is_their_objects_and_what_is_left_over_in_whole_pages(
+    seed: int,
+) -> None:
+    machine = build(ram_mib=16)
+    made = random.Random(seed)
+    groups = [machine.memcgs.create(f"/{n}", 0) for n in range(3)]
+    charge = machine.charge
+    alive: dict[int, list[int]] = {group: [] for group in groups}
+    for _ in range(600):
+        group = made.choice(groups)
+        what = made.random()
+        if what < 0.55:
+            size_bytes = made.choice((64, 112, 584, 1100, 5000))
+            assert machine.slowpath.charge_object(group, size_bytes, GFP_KERNEL) == CHARGE_OK
+            alive[group].append(size_bytes)
+        elif what < 0.97 and alive[group]:
+            gone = alive[group].pop(made.randrange(len(alive[group])))
+            charge.uncharge_object(group, gone)
+        else:
+            charge.drain_all_stock(0)
+        for each in groups:
+            spare = int(charge.obj_left[each])
+            if charge.obj_memcg[0] == each:
+                spare += int(charge.obj_bytes[0])
+            assert machine.memcgs.kmem[each] * 4096 == sum(alive[each]) + spare
+    charge.drain_all_stock(0)
+    for each in groups:
+        assert machine.memcgs.usage[each] == machine.memcgs.kmem[each]

@@ -87,6 +87,9 @@ class ReplayResult(msgspec.Struct, kw_only=True):
     base_ns: int = 0  # the same run without its stalls; on a curve: the run without a limit
     slowdown_percent: float | None = None  # against base_ns; None when it did not finish
     timeline: Timeline = msgspec.field(default_factory=Timeline)
+    # of every replay under this limit that differs by its seed alone, this median one included;
+    # empty: there was one replay
+    chance_maj_flt: list[int] = msgspec.field(default_factory=list)
     provenance: Provenance = Provenance()
 
     @property

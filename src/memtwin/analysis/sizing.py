@@ -173,6 +173,30 @@ def make_curve(
     )
 
 
+def middle(replays: Sequence[ReplayResult]) -> ReplayResult:
+    """Of replays that chance alone tells apart, the one with the median of major faults.
+
+    Those of the commonest verdict are asked; of an even number, the lower of the middle two.
+    """
+    verdicts = [replay.verdict for replay in replays]
+    common = max(verdicts, key=verdicts.count)
+    alike = sorted(
+        (replay for replay in replays if replay.verdict is common), key=lambda r: r.maj_flt
+    )
+    found = alike[(len(alike) - 1) // 2]
+    if len(replays) > 1:
+        found.chance_maj_flt = [replay.maj_flt for replay in replays]
+    return found
+
+
+def chance_percent(predicted: ReplayResult) -> float:
+    """How far replays that chance alone tells apart differ: (max - min) / median, in percent."""
+    faults = predicted.chance_maj_flt
+    if not faults or not predicted.maj_flt:
+        return 0.0
+    return 100.0 * (max(faults) - min(faults)) / predicted.maj_flt
+
+
 def compare(predicted: ReplayResult, runs: Sequence[MeasuredRun]) -> VerifiedPoint:
     """One prediction beside its measured runs: median, spread of the runs, error in percent.
 

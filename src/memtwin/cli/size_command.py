@@ -126,28 +126,38 @@ def _answer(
 
     command, real_terms = _real(trace, config, terms)
     check(command, real_terms)  # whatever stops the real runs is told before the long part
-    config = _with_group_of_host(config)
+    config = _with_group_of_host(config, terms)
     note_mode()
-    curve = sweep_trace(trace, config, limits, grid)
+    curve = sweep_trace(trace, config, limits, grid, terms.runs)
     with progress("verifying") as step:
         return verify(command, curve, real_terms, step)
 
 
-def _with_group_of_host(config: MachineConfig) -> MachineConfig:
-    """Predict with groups of the version that the real runs will have."""
+def _with_group_of_host(config: MachineConfig, terms: VerifyTerms) -> MachineConfig:
+    """Predict with groups of the version that the real runs will have, their statistics as old."""
     import msgspec
 
     from memtwin.machine.description import LimitConfig
     from memtwin.sweep.host import find_memory_controller
+    from memtwin.sweep.measure import FOLD_EVERY_MS
 
     version, _ = find_memory_controller()
     group = config.limit or LimitConfig(config.ram_bytes)
-    group = msgspec.structs.replace(group, cgroup_version=int(version.value))
+    group = msgspec.structs.replace(
+        group,
+        cgroup_version=int(version.value),
+        stat_read_ms=0 if terms.stale_statistics else FOLD_EVERY_MS,
+    )
     return msgspec.structs.replace(config, limit=group)
 
 
-def sweep_trace(trace: Trace, config: MachineConfig, limits: list[int], grid: Grid) -> SizingCurve:
-    """The curve of `trace` over `limits`, or over limits around its peak if there are none."""
+def sweep_trace(
+    trace: Trace, config: MachineConfig, limits: list[int], grid: Grid, replays: int = 1
+) -> SizingCurve:
+    """The curve of `trace` over `limits`, or over limits around its peak if there are none.
+
+    Each limit is replayed `replays` times, told apart by chance; the median counts.
+    """
     from memtwin.sweep.sizing import sweep
     from memtwin.workload.replay import replay
 
@@ -155,7 +165,9 @@ def sweep_trace(trace: Trace, config: MachineConfig, limits: list[int], grid: Gr
         unlimited = replay(trace, config, None, lambda done, total: step(done, total, "no limit"))
         peak_bytes = max(unlimited.peak_usage_bytes or 0, unlimited.peak_rss_bytes)
         chosen = limits or choose_limits(peak_bytes, grid.points)
-        curve = sweep(trace, config, [at for at in chosen if at <= config.ram_bytes], step)
+        curve = sweep(
+            trace, config, [at for at in chosen if at <= config.ram_bytes], step, 0, replays
+        )
     return make_curve(curve.points, unlimited, grid.slowdown_percent)
 
 

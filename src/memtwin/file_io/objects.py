@@ -100,7 +100,7 @@ class Objects:
     def _uncharge(self, kind: int, memcg: int) -> None:
         if self.charged[kind].get(memcg):
             self.charged[kind][memcg] -= 1
-            self.slowpath.uncharge_object(memcg, self._size_bytes(kind))
+            self.slowpath.charge.uncharge_object(memcg, self._size_bytes(kind))
 
     def free_one(self, kind: int, slab: int) -> None:
         """Give back an object of `kind` that lies in `slab` (NO_SLAB: of any)."""
@@ -158,6 +158,14 @@ class Objects:
             heads.head_slab[row + i] = slab
         heads.attach(pfn)
         return 0
+
+    def charged_bytes(self) -> int:
+        """Bytes of the objects that are charged to groups."""
+        return sum(
+            self._size_bytes(kind) * sum(holders.values())
+            for kind, holders in enumerate(self.charged)
+            if holders
+        )
 
     def columns(self) -> list[tuple[str, object]]:
         """(name, value) of all state, for digests."""

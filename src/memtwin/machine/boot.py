@@ -33,10 +33,10 @@ from memtwin.hardware.block_device import BlockDevice
 from memtwin.hardware.clock import Clock
 from memtwin.hardware.cost import CostTable
 from memtwin.hardware.event_queue import EventQueue
+from memtwin.hardware.prng import stream
 from memtwin.machine.boot_memory import boot_memory, boot_tunables
 from memtwin.machine.description import BlockConfig, MachineConfig, SwapConfig
 from memtwin.machine.slab_caches import boot_caches
-from memtwin.hardware.prng import stream
 from memtwin.memcg.charge import Charge
 from memtwin.memcg.constants import CGROUP_V2
 from memtwin.memcg.table import MemcgTable

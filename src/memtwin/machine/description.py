@@ -79,7 +79,9 @@ class LimitConfig(msgspec.Struct, frozen=True):
     swap_max_bytes: int | None = None  # None: no limit of its own
     high_bytes: int | None = None
     cgroup_version: int = 2
-    stat_read_ms: int = 0  # how often somebody reads memory.stat, which folds it; 0: nobody
+    # MODEL: how often somebody reads memory.stat, which folds what reclaim compares: as often as
+    # `size --verify` does; 0: nobody, the kernel folds when it comes to it (reclaim/stat_fold.py)
+    stat_read_ms: int = 2
 
 
 class MachineConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -40,6 +40,7 @@ cdef class Charge:
     cpdef int drain_all_stock(self, int memcg)
     cpdef int consume_obj_stock(self, int memcg, int size_bytes) noexcept
     cpdef void refill_obj_stock(self, int memcg, int size_bytes, int pages) noexcept
+    cpdef void uncharge_object(self, int memcg, int size_bytes) noexcept
     cdef void drain_obj_stock(self, int cpu) noexcept
     cdef void commit_charge(self, int pfn, int memcg) noexcept
     cdef void uncharge_page(self, int pfn) noexcept

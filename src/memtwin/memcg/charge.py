@@ -232,6 +232,13 @@ class Charge:
             self.obj_bytes[cpu] &= PAGE_SIZE - 1
             self.uncharge_kmem(memcg, nr_pages)
 
+    @cython.ccall
+    @cython.exceptval(check=False)
+    def uncharge_object(self, memcg: cython.int, size_bytes: cython.int) -> cython.void:
+        """An object of the group was freed (obj_cgroup_uncharge)."""
+        if memcg > 0:
+            self.refill_obj_stock(memcg, size_bytes, GIVE_PAGES)
+
     @cython.cfunc
     @cython.exceptval(check=False)
     def drain_obj_stock(self, cpu: cython.int) -> cython.void:

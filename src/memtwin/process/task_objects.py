@@ -107,7 +107,7 @@ class TaskObjects:
 
     def give_back(self, slabs: list[int], memcg: int) -> None:
         """Free the objects of a task that has ended or was never finished."""
-        self.slowpath.uncharge_object(memcg, self._task_bytes())
+        self.slowpath.charge.uncharge_object(memcg, self._task_bytes())
         for cache, slab in zip(self._task_caches, slabs, strict=False):
             self._free(cache, slab)
 
@@ -161,13 +161,13 @@ class TaskObjects:
         while len(have) > wanted:
             slab, payer = have.pop()
             self._free(cache, slab)
-            self.slowpath.uncharge_object(payer, size_bytes)
+            self.slowpath.charge.uncharge_object(payer, size_bytes)
         while len(have) < wanted:
             if self.slowpath.charge_object(memcg, size_bytes, GFP_KERNEL) != CHARGE_OK:
                 return
             slab = take_object(self.slub, self.slowpath, cache)
             if slab == SHORT_OF_MEMORY:
-                self.slowpath.uncharge_object(memcg, size_bytes)
+                self.slowpath.charge.uncharge_object(memcg, size_bytes)
                 return
             have.append((slab, memcg))
 

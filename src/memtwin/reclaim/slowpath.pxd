@@ -12,7 +12,6 @@ cdef int ALLOC_FAILED
 cdef int ALLOC_NO_WATERMARKS
 cdef int ALLOC_WMARK_HIGH
 cdef int CHARGE_OK
-cdef int GIVE_PAGES
 cdef int KEEP_PAGES
 cdef int COMPACT_DEFERRED
 cdef int COMPACT_PRIO_ASYNC
@@ -69,7 +68,6 @@ cdef class Slowpath:
     cdef int refuse(self, int memcg, int nr_pages, int gfp)
     cpdef int charge_kmem(self, int memcg, int nr_pages, int gfp)
     cpdef int charge_object(self, int memcg, int size_bytes, int gfp)
-    cpdef int uncharge_object(self, int memcg, int size_bytes)
     cpdef int alloc_anon(self, int memcg)
     cdef void handle_over_high(self, int memcg)
     cdef long long reclaim_high(self, int memcg, long long nr_pages)

@@ -12,14 +12,7 @@ import cython
 
 from memtwin.hardware.clock import STALL_HIGH, STALL_RECLAIM, Clock
 from memtwin.memcg.charge import Charge
-from memtwin.memcg.constants import (
-    CHARGE_OK,
-    GIVE_PAGES,
-    KEEP_PAGES,
-    MEMCG_HIGH,
-    MEMCG_MAX,
-    MEMCG_OOM,
-)
+from memtwin.memcg.constants import CHARGE_OK, KEEP_PAGES, MEMCG_HIGH, MEMCG_MAX, MEMCG_OOM
 from memtwin.memcg.table import MemcgTable
 from memtwin.page.gfp import (
     ALLOC_FAILED,
@@ -355,13 +348,6 @@ class Slowpath:
             left_bytes: cython.int = nr_pages * PAGE_SIZE - size_bytes
             self.charge.refill_obj_stock(memcg, left_bytes, KEEP_PAGES)
         return verdict
-
-    @cython.ccall
-    def uncharge_object(self, memcg: cython.int, size_bytes: cython.int) -> cython.int:
-        """An object of the group was freed; 0."""
-        if memcg > 0:
-            self.charge.refill_obj_stock(memcg, size_bytes, GIVE_PAGES)
-        return 0
 
     @cython.ccall
     def alloc_anon(self, memcg: cython.int) -> cython.int:

@@ -53,7 +53,7 @@ class StatFold:
     @cython.ccall
     def next_ns(self) -> cython.longlong:
         """When the worker or the reader comes next."""
-        if 0 < self.read_every_ns and self.read_at_ns < self.work_at_ns:
+        if self.read_every_ns > 0 and self.read_at_ns < self.work_at_ns:
             return self.read_at_ns
         return self.work_at_ns
 

@@ -8,6 +8,7 @@ failed.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -27,6 +28,16 @@ def check(outcome: int, what: str) -> None:
         raise OSError(ctypes.get_errno(), f"{what}: {os.strerror(ctypes.get_errno())}")
 
 
+def drop_cache(path: str) -> None:
+    """Evict what starting this process read of a file that the command shall find unread."""
+    with contextlib.suppress(OSError):
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(fd)
+
+
 def prepare(spec: dict[str, Any]) -> None:
     """Bring this process into the state that `spec` describes."""
     libc = ctypes.CDLL(None, use_errno=True)
@@ -42,6 +53,8 @@ def prepare(spec: dict[str, Any]) -> None:
         libc.prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)  # a kernel without THP refuses: as good
     if spec["cpu"] is not None:
         os.sched_setaffinity(0, {spec["cpu"]})
+    for path in spec["evict"]:
+        drop_cache(path)
     with open(spec["procs"], "w", encoding="ascii") as file:
         file.write("0")
 

@@ -161,6 +161,10 @@ class CommandFiles:
                 raise UserError(f"verify: copying {path} to {copy}: {fault.strerror}") from None
             self.copies.append((copy, path))
 
+    def cold(self) -> list[str]:
+        """Files that the command must find unread."""
+        return [path for path in self.evictable if os.path.realpath(path) not in self.warm]
+
     def prepare(self) -> int:
         """Bring all files into their state; bytes that stay cached though they should not."""
         evict(self.evictable)
@@ -172,13 +176,14 @@ class CommandFiles:
 
 
 def _start(
-    command: RealCommand, group: Group, copies: list[tuple[str, str]]
+    command: RealCommand, group: Group, own_files: CommandFiles
 ) -> tuple[subprocess.Popen[bytes], int, int]:
     """The started child, and the minor and major faults it brought along from before exec."""
     report_read, report_write = os.pipe()
     spec = {
         "argv": command.argv,
-        "copies": copies,
+        "copies": own_files.copies,
+        "evict": own_files.cold(),
         "fixed_layout": command.layout is Layout.FIXED,
         "no_huge_pages": command.huge_pages is HugePages.OFF,
         "cpu": command.cpu,
@@ -263,7 +268,7 @@ def run_limited(
     cached = own_files.prepare()
     swap_before = _swap_counts()
     start_s = time.monotonic()
-    child, min_before, maj_before = _start(command, group, own_files.copies)
+    child, min_before, maj_before = _start(command, group, own_files)
     try:
         timed_out = not _ended(child.pid, group, command.statistics, start_s + patience_s)
         if timed_out:

@@ -22,7 +22,7 @@ from memtwin.analysis.results import (
     VerifiedPoint,
     VerifyReport,
 )
-from memtwin.analysis.sizing import compare, summarize, verdicts_agree
+from memtwin.analysis.sizing import chance_percent, compare, summarize, verdicts_agree
 from memtwin.errors import UserError
 from memtwin.sweep.host import (
     HostChanges,
@@ -156,7 +156,7 @@ def _conditions(command: RealCommand, terms: Terms, own_files: CommandFiles) -> 
         "CPU": "any" if command.cpu is None else f"only {command.cpu}",
         "page cache": f"{len(own_files.warm)} files that it executes in memory before, charged to"
         f" nobody; its other files cold, {len(own_files.copies)} of them by unread copies",
-        "runs": f"{terms.runs} at each limit, the median counts",
+        "runs": f"{terms.runs} at each limit, and as many replays: the medians count",
     }
 
 
@@ -171,6 +171,8 @@ def _notes(unlimited: MeasuredRun, points: Sequence[VerifiedPoint]) -> list[str]
         name = format_size(point.limit_bytes)
         if (point.spread_percent or 0.0) > SPREAD_WORTH_SAYING_PERCENT and len(point.runs) > 1:
             notes.append(f"{name}: real runs differ by {point.spread_percent:.0f} %")
+        if (chance := chance_percent(point.predicted)) > SPREAD_WORTH_SAYING_PERCENT:
+            notes.append(f"{name}: replays with different seeds differ by {chance:.0f} %")
         if not verdicts_agree(point):
             ends = ", ".join(sorted({str(run.verdict) for run in point.runs}))
             notes.append(f"{name}: predicted {point.predicted.verdict}, measured {ends}")

@@ -49,8 +49,10 @@ class Replay:
         if limit_bytes is not None:
             swap_max = config.limit.swap_max_bytes if config.limit else None
             version = config.limit.cgroup_version if config.limit else 2
-            read_ms = config.limit.stat_read_ms if config.limit else 0
-            limit = LimitConfig(limit_bytes, swap_max, None, version, read_ms)
+            limit = LimitConfig(limit_bytes, swap_max, None, version)
+            if config.limit is not None:
+                read_ms = config.limit.stat_read_ms
+                limit = msgspec.structs.replace(limit, stat_read_ms=read_ms)
             config = msgspec.structs.replace(config, limit=limit)
         self.config = config
         self.machine = Machine(config)
