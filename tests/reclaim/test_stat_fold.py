@@ -7,9 +7,10 @@ from reclaim_machine import ReclaimMachine, build
 
 from memtwin.page.flags import LRU_INACTIVE_ANON
 from memtwin.page.gfp import GFP_KERNEL
-from memtwin.reclaim.stat_fold import FLUSH_PERIOD_NS, StatFold
+from memtwin.reclaim.stat_fold import StatFold
 
 MS = 1_000_000
+FLUSH_PERIOD_NS = 2000 * MS
 KERNELS = (601, 612)
 
 
