@@ -28,6 +28,7 @@ from memtwin.cli import (
 )
 from memtwin.cli.short_way import bound
 from memtwin.errors import UserError
+from memtwin.extensions import StaleExtension
 
 CTRL_C_STATUS = 130
 TAKE_A_COMMAND = ("record", "size", "watch", "inside", "delays", "heap", "leak")
@@ -328,6 +329,8 @@ def outcome(words: list[str]) -> int:
         return status if isinstance(status, int) else 0
     except UserError as fault:
         return _fail(str(fault), fault.exit_status)
+    except StaleExtension as fault:  # a source was edited and not built again
+        return _fail(str(fault), 2)
     except CommandLineFault as fault:
         return _fail(str(getattr(fault, "format_message", fault.__str__)()), 2)
     except (KeyboardInterrupt, typer.Abort):
