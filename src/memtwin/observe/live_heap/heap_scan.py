@@ -59,8 +59,8 @@ class Look:
     released: Released | None
     start_ticks: int
     name: str
-    read_ns: int
-    walk_ns: int = 0
+    read_cpu_ns: int
+    walk_cpu_ns: int = 0
     notes: list[str] = field(default_factory=list)
 
 
@@ -105,7 +105,7 @@ def _told(troubles: list[list[Trouble]], locked: bool) -> str:  # noqa: FBT001
 def take_look(pid: int, method: Method) -> Look:
     """Freeze `pid`, read its memory, let it go, and walk its heap; `blocks` is None without one."""
     with frozen(pid, method) as hold:
-        began_ns = time.monotonic_ns()
+        began_ns = time.process_time_ns()
         readable = hold.frozen.readable_pid
         try:
             mappings = read_mappings(readable)
@@ -118,16 +118,18 @@ def take_look(pid: int, method: Method) -> Look:
             raise UserError(f"PID {pid}: its memory can't be read ({error.strerror})") from None
         except OSError as error:
             raise UserError(f"PID {pid}: ended meanwhile ({error.strerror})") from None
-        read_ns = time.monotonic_ns() - began_ns
-    began_ns = time.monotonic_ns()
+        read_cpu_ns = time.process_time_ns() - began_ns
+    began_ns = time.process_time_ns()
     blocks = None
     main_vaddr = find_main_arena(image) if allocators.glibc else None
     if main_vaddr is not None and allocators.glibc is not None:
         blocks = read_blocks(image, allocators.glibc, main_vaddr, start_brk, hold.frozen.threads)
         if not len(blocks.starts) and not blocks.troubles and allocators.foreign:
             blocks = None
-    look = Look(hold.frozen, image, allocators, blocks, hold.released, start_ticks, name, read_ns)
-    look.walk_ns = time.monotonic_ns() - began_ns
+    look = Look(
+        hold.frozen, image, allocators, blocks, hold.released, start_ticks, name, read_cpu_ns
+    )
+    look.walk_cpu_ns = time.process_time_ns() - began_ns
     return look
 
 
@@ -140,14 +142,14 @@ def _identity(pid: int) -> tuple[str, int, int | None]:
 
 def _finished(look: Look, began_ns: int, taken_s: float, stop_ns: int, tries: int) -> HeapScan:
     assert look.blocks is not None
-    mark_began_ns = time.monotonic_ns()
+    mark_began_ns = time.process_time_ns()
     reach = mark(look.image, look.blocks, look.frozen.threads, _start_mask(look.allocators))
-    mark_ns = time.monotonic_ns() - mark_began_ns
+    mark_cpu_ns = time.process_time_ns() - mark_began_ns
     modules = Modules(look.frozen.target_pid, look.image.mappings)
     content = Content(look.frozen.target_pid, look.image, modules)
     groups = _groups(look, reach, content, modules)
     cost = ScanCost(
-        stop_ns, look.image.read_bytes, look.read_ns, look.walk_ns, mark_ns,
+        stop_ns, look.image.read_bytes, look.read_cpu_ns, look.walk_cpu_ns, mark_cpu_ns,
         int(reach.scanned_bytes), time.monotonic_ns() - began_ns, tries,
     )  # fmt: skip
     version = look.allocators.glibc_version or (0, 0)

@@ -64,11 +64,11 @@ class ScanCost(msgspec.Struct, frozen=True):
 
     stop_ns: int
     read_bytes: int
-    read_ns: int
-    walk_ns: int
-    mark_ns: int
+    read_cpu_ns: int  # CPU time of ours, as is what follows
+    walk_cpu_ns: int
+    mark_cpu_ns: int
     marked_bytes: int
-    total_ns: int
+    total_ns: int  # wall time
     tries: int
 
 
