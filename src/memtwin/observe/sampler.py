@@ -19,7 +19,8 @@ from memtwin.observe.source import TreeSource
 # at each look, as long as they are small
 EACH_LOOK = (
     "/proc/meminfo", "/proc/vmstat", "/proc/zoneinfo", "/proc/buddyinfo", "/proc/swaps",
-    "/proc/loadavg", "/proc/pressure/memory", "/proc/pressure/io", "/proc/pressure/cpu",
+    "/proc/loadavg", "/proc/uptime", "/proc/pressure/memory", "/proc/pressure/io",
+    "/proc/pressure/cpu",
 )  # fmt: skip
 SLOW = ("/proc/slabinfo", "/proc/stat", "/proc/diskstats")
 RARE = (
