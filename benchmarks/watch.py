@@ -136,8 +136,8 @@ every tenth of which takes or gives {MOVED_BYTES >> 20} MiB each second; one loo
 {_row("a psutil loop, memory_full_info() of each", naive)}
 
 The loop takes {naive.percent / ours.percent:.0f} times as much. Less than 2 % is asked for: that
-{holds}. The machine's load was {os.getloadavg()[1]:.0f} on {os.cpu_count()} CPUs. {followed} processes were followed; the store takes
-{size_bytes / 1024 / looks:.1f} KiB a look.
+{holds}. The machine's load was {os.getloadavg()[1]:.0f} on {os.cpu_count()} CPUs.
+{followed} processes were followed; the store takes {size_bytes / 1024 / looks:.1f} KiB a look.
 """
     PAGE.write_text(text)
     print(text)
