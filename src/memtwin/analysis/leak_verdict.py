@@ -89,7 +89,7 @@ def judge_process(
         rate = trend.bytes_per_s
     elif answer is not Answer.LEAKING:
         rate = 0.0
-    culprits = _culprits(growth, answer) or _lost_already(after, growth)
+    culprits = _culprits(growth, answer) or _lost_already(after)
     return LeakVerdict(
         after.pid,
         after.name,
@@ -153,8 +153,7 @@ def _culprits(growth: HeapGrowth, answer: Answer) -> list[Growth]:
     return []
 
 
-def _lost_already(after: HeapScan, growth: HeapGrowth) -> list[Growth]:
-    del growth
+def _lost_already(after: HeapScan) -> list[Growth]:
     return [
         Growth(
             group.kind, group.size_bytes, group.blocks, group.bytes, 0, 0, 0.0, group.content,

@@ -73,7 +73,7 @@ def scan_heap(pid: int, method: Method = Method.FORK) -> HeapScan:
     began_ns = time.monotonic_ns()
     taken_s = time.time()
     troubles: list[list[Trouble]] = []
-    stop_ns, locked = 0, False
+    stop_ns, nr_locked = 0, 0
     while len(troubles) < TRIES:
         look = take_look(pid, method)
         stop_ns = max(stop_ns, look.released.stop_ns if look.released else look.frozen.stop_ns)
@@ -82,12 +82,12 @@ def scan_heap(pid: int, method: Method = Method.FORK) -> HeapScan:
         if not look.blocks.troubles:
             return _finished(look, began_ns, taken_s, stop_ns, len(troubles) + 1)
         troubles.append(look.blocks.troubles)
-        locked = locked or look.blocks.locked
+        nr_locked += look.blocks.locked
         time.sleep(_PAUSE_S * len(troubles))
-    raise HeapTrouble(f"PID {pid}: {_told(troubles, locked)}")
+    raise HeapTrouble(f"PID {pid}: {_told(troubles, nr_locked)}")
 
 
-def _told(troubles: list[list[Trouble]], locked: bool) -> str:  # noqa: FBT001
+def _told(troubles: list[list[Trouble]], nr_locked: int) -> str:
     last = troubles[-1][0]
     same = {trouble.vaddr for trouble in troubles[0]}
     for seen in troubles:
@@ -95,7 +95,7 @@ def _told(troubles: list[list[Trouble]], locked: bool) -> str:  # noqa: FBT001
     if same:
         what = next(t.what for t in troubles[-1] if t.vaddr in same)
         return f"the heap is corrupted at {min(same):#x}: {what} (in each of {TRIES} looks)"
-    held = ", with a thread inside the allocator" if locked else ""
+    held = f", {nr_locked} times with a thread inside the allocator" if nr_locked else ""
     return (
         f"the heap was in mid-change in each of {TRIES} looks{held};"
         f" last at {last.vaddr:#x}: {last.what}"
