@@ -22,9 +22,9 @@ DEFAULT_SHARE = 0.01
 SAVED_S = 60.0  # MODEL: earnings are kept so long; a walk that costs more is never made
 STALE_S = 30.0  # MODEL: what others do changes a PSS too; older figures use up what is left
 COUNTED_FROM_BYTES = 32 << 20  # MODEL: below, counting mappings costs more than it tells
-USUAL_AREAS = 60  # measured: benchmarks/processes.md, the median of a host's processes
-# measured: benchmarks/processes.md, least squares over 1 MiB to 1 GiB and 20 to 20000 mappings
-WALK_NS, NS_PER_AREA, NS_PER_PAGE = 12_000, 900, 10
+USUAL_AREAS = 50  # measured: benchmarks/processes.md, a Python process has 46
+# measured: benchmarks/processes.md, its three rows; small processes cost up to three times less
+WALK_NS, NS_PER_AREA, NS_PER_PAGE = 10_000, 100, 150
 _CHUNK_BYTES = 4096  # one read of maps holds mmap_lock for as much text only
 
 Key = tuple[int, int]  # pid and start: a pid alone comes again
