@@ -10,7 +10,7 @@ VENV_STAMP := $(STAMPS)/venv-$(VENV_KEY)
 # an interpreted environment inherited from the shell would silently test the wrong thing
 unexport MEMTWIN_INTERPRETED PYTHONPATH PYTHONHOME
 
-.PHONY: help venv build demo test bench lint fidelity heap-truth differs lock clean
+.PHONY: help venv build demo test churn bench lint fidelity heap-truth differs lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -42,6 +42,10 @@ demo: build
 test: build
 	@tools/preflight.sh $(PYTHON) build test
 	@MEMTWIN_EXPECT=compiled $(PY) -m pytest $(TESTS)
+
+# ten minutes of processes born and killed while we look; `make test` does two seconds of it
+churn: build
+	@MEMTWIN_CHURN_S=600 $(PY) -m pytest tests/observe/test_process_scan.py -k born_and_killed
 
 bench: build
 	@$(PY) benchmarks/run.py
