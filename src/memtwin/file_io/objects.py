@@ -139,6 +139,10 @@ class Objects:
         if spare:
             self.page_cache.spare_nodes = 0
             self.free(RADIX_NODE, spare)
+        self.settle_heads()
+
+    def settle_heads(self) -> None:
+        """Give back the objects of buffer heads that vanished below, and with them their charge."""
         heads = self.buffer_heads
         spare = int(heads.spare)
         heads.spare = 0
@@ -148,6 +152,8 @@ class Objects:
     def alloc_heads(self, pfn: int) -> int:
         """Take the buffer heads of a page that has none, and attach them: 0, or SHORT_OF_MEMORY."""
         heads = self.buffer_heads
+        if self.charged[BUFFER_HEAD]:
+            self.settle_heads()
         row = pfn * heads.blocks_per_page
         for i in range(heads.blocks_per_page):
             slab = self.alloc_one(BUFFER_HEAD, int(heads.mem.memcg[pfn]))
