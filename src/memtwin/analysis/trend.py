@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Values = NDArray[np.float64]
-# MODEL: chosen on drawn series of seeds 0 to 4 and on twins of seeds 100 to 105; benchmarks/leaks.py
-# measures on twins of other seeds
+# MODEL: chosen on drawn series of seeds 0 to 4 and on twins of seeds 100 to 105;
+# benchmarks/leaks.py measures on twins of other seeds
 MIN_SAMPLES = 12
 MIN_FLOOR_POINTS = 5
 MAX_BLOCKS = 24

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from memtwin.analysis.results import Report, SizingCurve
 from memtwin.analysis.sizing import choose_limits, make_curve
 from memtwin.cli.output import note, note_mode, progress
-from memtwin.cli.replay_command import Choices, Output, open_replayable, parse_limit
+from memtwin.cli.replay_command import HOST_MACHINE, Choices, Output, open_replayable, parse_limit
 from memtwin.errors import UserError
 from memtwin.machine.config import MachineConfig
 from memtwin.record import Trace
@@ -82,11 +82,11 @@ def size(
     config = choices.config()
     limits = _limits(grid, config)
     if path is not None:
-        output.give(_answer(open_replayable(path), config, limits, grid, terms))
+        output.give(_answer(open_replayable(path), choices, config, limits, grid, terms))
         return
     with tempfile.TemporaryDirectory(prefix="memtwin-") as directory:
         trace = _record(command, Path(directory) / "program.trace")
-        output.give(_answer(trace, config, limits, grid, terms))
+        output.give(_answer(trace, choices, config, limits, grid, terms))
 
 
 def _with_swap_of(terms: VerifyTerms, choices: Choices) -> Choices:
@@ -117,7 +117,12 @@ def _record(command: list[str], out: Path) -> Trace:
 
 
 def _answer(
-    trace: Trace, config: MachineConfig, limits: list[int], grid: Grid, terms: VerifyTerms | None
+    trace: Trace,
+    choices: Choices,
+    config: MachineConfig,
+    limits: list[int],
+    grid: Grid,
+    terms: VerifyTerms | None,
 ) -> Report:
     if terms is None:
         note_mode()
@@ -126,11 +131,43 @@ def _answer(
 
     command, real_terms = _real(trace, config, terms)
     check(command, real_terms)  # whatever stops the real runs is told before the long part
-    config = _with_group_of_host(config, terms)
+    config, disk = _with_disk_of_host(_with_group_of_host(config, terms), trace, choices)
     note_mode()
     curve = sweep_trace(trace, config, limits, grid, terms.runs)
     with progress("verifying") as step:
-        return verify(command, curve, real_terms, step)
+        report = verify(command, curve, real_terms, step)
+    report.conditions["disk"] = disk
+    return report
+
+
+def _with_disk_of_host(
+    config: MachineConfig, trace: Trace, choices: Choices
+) -> tuple[MachineConfig, str]:
+    """Predict with the disk that the command's files lie on as it measures; and what was found.
+
+    A machine that the user describes keeps the disk it is described with.
+    """
+    import msgspec
+
+    from memtwin.sweep.disk_speed import measure_disk
+
+    if choices.machine != HOST_MACHINE or any(one.startswith("block.") for one in choices.changes):
+        return config, "as described"
+    files = [file for file in trace.metadata.files if file.kind == "regular"]
+    largest = max(files, key=lambda file: file.size_bytes, default=None)
+    directory = Path(trace.metadata.cwd) if largest is None else Path(largest.path).parent
+    speed = measure_disk(directory)
+    if speed is None:
+        return config, f"not measurable below {directory}: that of the machine's description"
+    block = msgspec.structs.replace(
+        config.block,
+        latency_ns=speed.latency_ns,
+        read_bytes_per_s=speed.read_bytes_per_s,
+        write_bytes_per_s=speed.write_bytes_per_s,
+    )
+    rates = [f"{rate / 1e6:,.0f} MB/s" for rate in speed[1:]]
+    found = f"{speed.latency_ns / 1e3:.0f} us, read {rates[0]}, write {rates[1]}"
+    return msgspec.structs.replace(config, block=block), f"measured below {directory}: {found}"
 
 
 def _with_group_of_host(config: MachineConfig, terms: VerifyTerms) -> MachineConfig:
