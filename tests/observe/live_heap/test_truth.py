@@ -123,6 +123,8 @@ def test_the_counts_are_those_of_valgrind_on_the_same_program(
         # now and then a word left on a thread's stack misleads valgrind too: that run is void
         if all(counted[kind] == truth[kind] for kind in "di"):
             break
+    else:
+        pytest.skip("valgrind itself was misled in every run: nothing to compare with")
     scan = scan_heap(start(program, 200, "shared").pid)
     found = {kind: scan.kinds[name].blocks for kind, name in NAMES.items()}
     assert found == counted
