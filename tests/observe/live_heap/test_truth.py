@@ -19,7 +19,6 @@ from memtwin.observe.live_heap.marking import mark
 KINDS = "dipr"  # by state
 NAMES = {"d": "definite", "i": "indirect", "p": "possible", "r": "reachable"}
 VALGRIND_NAMES = ("definitely lost", "indirectly lost", "possibly lost", "still reachable")
-VALGRIND_RUNS = 6
 RUNS, MOST_MISLED = 4, 4
 
 
@@ -45,8 +44,6 @@ def test_every_block_is_what_the_program_says_it_is(
 ) -> None:
     words = [300, "shared"] if arenas == "shared arenas" else [300]
     truth, found = exact_look(lambda: start(build("truth"), *words), method)
-    # what else there is belongs to the C library (threads' tables): never lost
-    assert {found[v] for v in found if v not in truth} <= {"p", "r"}
     assert len(found) - len(truth) < 12
     assert Counter(truth.values())["d"] > 1000
 
@@ -57,7 +54,8 @@ def exact_look(
     """The truth and what was found, of a run in which both are equal.
 
     A word that the C library left in a block or register of its own can look like a pointer; such
-    a run is begun anew. That a held block is called lost is never passed over.
+    a run is begun anew. That a held block is called lost is never passed over, nor a lost block
+    that the program does not know: what it does not know is the C library's (threads' tables).
     """
     wrong: dict[str, tuple[str, str | None]] = {}
     for _ in range(RUNS):
@@ -65,6 +63,7 @@ def exact_look(
         truth, found = truth_of(program), sorted_blocks(program.pid, method)
         wrong = {hex(v): (kind, found.get(v)) for v, kind in truth.items() if found.get(v) != kind}
         assert not [one for one in wrong.values() if one[0] in "pr" and one[1] not in ("p", "r")]
+        assert {found[v] for v in found if v not in truth} <= {"p", "r"}
         assert len(wrong) <= MOST_MISLED
         if not wrong:
             return truth, found
@@ -104,6 +103,13 @@ def test_a_scan_counts_what_its_blocks_are_and_groups_add_up(build: Build, start
     assert scan.threads == 5
 
 
+def test_a_cache_in_a_chunk_that_is_too_large_is_found(build: Build, start: Start) -> None:
+    scan = scan_heap(start(build("odd_cache")).pid)
+    assert scan.kinds["definite"].blocks == 0, scan.groups
+    assert scan.kinds["indirect"].blocks == 0
+    assert scan.heap.cached_chunks == 7 + 5 * 7  # of the first thread, of the second
+
+
 def test_a_reachable_block_tells_what_holds_it(build: Build, start: Start) -> None:
     scan = scan_heap(start(build("truth"), 50).pid)
     held = {group.held_by[-1].split("+")[0].split(" in ")[0] for group in scan.groups
@@ -117,17 +123,18 @@ def test_a_reachable_block_tells_what_holds_it(build: Build, start: Start) -> No
 def test_the_counts_are_those_of_valgrind_on_the_same_program(
     build: Build, start: Start, tmp_path: Path
 ) -> None:
-    program = build("truth")
-    for _ in range(VALGRIND_RUNS):
+    program, seen = build("truth"), []
+    for _ in range(RUNS):
         counted, truth = count_by_valgrind(program, tmp_path / "valgrind.txt")
-        # now and then a word left on a thread's stack misleads valgrind too: that run is void
-        if all(counted[kind] == truth[kind] for kind in "di"):
-            break
-    else:
-        pytest.skip("valgrind itself was misled in every run: nothing to compare with")
-    scan = scan_heap(start(program, 200, "shared").pid)
-    found = {kind: scan.kinds[name].blocks for kind, name in NAMES.items()}
-    assert found == counted
+        scan = scan_heap(start(program, 200, "shared").pid)
+        found = {kind: scan.kinds[name].blocks for kind, name in NAMES.items()}
+        # a stale word can hide a lost block from either; neither may call one lost that is not
+        assert found["d"] <= truth["d"]
+        assert found["i"] <= truth["i"]
+        if found == counted and all(counted[kind] == truth[kind] for kind in "di"):
+            return
+        seen.append((found, counted, dict(truth)))
+    raise AssertionError(f"scan, valgrind, the program itself: {seen}")
 
 
 def count_by_valgrind(program: Path, log: Path) -> tuple[dict[str, int], Counter[str]]:

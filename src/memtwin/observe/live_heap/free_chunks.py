@@ -24,6 +24,7 @@ from memtwin.observe.live_heap.memory_image import MemoryImage
 from memtwin.observe.live_heap.target import Thread
 
 _FLAGS = 7
+_MIN_REST_BYTES = 16  # malloc.c _int_malloc(): a rest under MINSIZE stays with the chunk
 _TLS_BYTES = 1 << 20  # how far below a control block the C library's own variables can lie
 _LINK_TROUBLE = {
     Stop.BAD_POINTER: "leads out of the heap",
@@ -38,6 +39,7 @@ class FreeLists:
     fastbin: list[np.ndarray] = field(default_factory=list)
     tcache: list[np.ndarray] = field(default_factory=list)
     caches: list[int] = field(default_factory=list)  # the threads' caches themselves
+    nr_odd_caches: int = 0  # threads that point to something else where their cache should be
     troubles: list[Trouble] = field(default_factory=list)
 
     def chunks(self) -> np.ndarray:
@@ -115,9 +117,12 @@ def _read_caches(
     threads: list[Thread],
     lists: FreeLists,
 ) -> None:
-    fitting = (walked.sizes & ~_FLAGS) == layout.tcache_chunk_bytes
+    # a free chunk that is cut for a cache leaves no rest of 16 bytes: it is given whole
+    lengths, exact = walked.sizes & ~_FLAGS, layout.tcache_chunk_bytes
+    fitting = (lengths == exact) | (lengths == exact + _MIN_REST_BYTES)
     candidates = walked.vaddrs[fitting & (walked.inuse != 0)] + CHUNK_HEADER_BYTES
-    for cache in _caches_of_threads(image, candidates, threads):
+    caches, lists.nr_odd_caches = _caches_of_threads(image, candidates, threads)
+    for cache in caches:
         lists.caches.append(cache - CHUNK_HEADER_BYTES)
         counts = np.frombuffer(image.bytes_at(cache, 2 * TCACHE_BINS), np.uint16)
         heads = image.words_at(cache + 2 * TCACHE_BINS, TCACHE_BINS)
@@ -135,12 +140,12 @@ def _read_caches(
 
 def _caches_of_threads(
     image: MemoryImage, candidates: np.ndarray, threads: list[Thread]
-) -> list[int]:
+) -> tuple[list[int], int]:
     """The caches that threads point to from one and the same place of their own variables.
 
     That place is the same offset from the control block in every thread of a program. Among the
     offsets at which threads hold a candidate, it is the one where most do and where each that
-    holds anything holds one.
+    holds anything holds one. The second is how many threads hold something else there.
     """
     held: list[dict[int, int]] = []
     for thread in threads:
@@ -157,10 +162,12 @@ def _caches_of_threads(
             scores[offset] = scores.get(offset, 0) + (2 if _may_be_cache(image, cache) else -2)
     good = {offset: score for offset, score in scores.items() if score > 0}
     if not good:
-        return []
+        return [], 0
     # ties: nearest to the control block, stacks lie further away
     best = min(good, key=lambda offset: (-good[offset], offset))
-    return sorted({places[best] for places in held if best in places})
+    pointed = [image.word((thread.fs_base & ~7) - best) or 0 for thread in threads]
+    caches = {places[best] for places in held if best in places}
+    return sorted(caches), sum(word != 0 and word not in caches for word in pointed)
 
 
 def _may_be_cache(image: MemoryImage, cache: int) -> bool:

@@ -174,6 +174,8 @@ def _mapped_note(image: MemoryImage, layout: GlibcLayout, arenas: Arenas, found:
 
 
 def _cache_note(lists: FreeLists, walked: Walked, layout: GlibcLayout) -> list[str]:
+    if lists.nr_odd_caches:
+        return [f"{lists.nr_odd_caches} threads' caches not understood: their blocks count as used"]
     if lists.caches or not len(walked.vaddrs):
         return []
     return [
