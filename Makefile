@@ -45,7 +45,7 @@ test: build
 
 # ten minutes of processes born and killed while we look; `make test` does two seconds of it
 churn: build
-	@MEMTWIN_CHURN_S=600 $(PY) -m pytest tests/observe/test_process_scan.py -k born_and_killed
+	@MEMTWIN_CHURN_S=600 $(PY) -m pytest tests/observe/processes/test_scan.py -k born_and_killed
 
 bench: build
 	@$(PY) benchmarks/run.py

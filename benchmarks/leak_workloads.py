@@ -18,8 +18,8 @@ from memtwin.machine.config import load_machine
 from memtwin.machine.description import FileConfig, MachineConfig
 from memtwin.machine.machine import Machine
 from memtwin.machine.process import Process
-from memtwin.observe.journal import Sample
-from memtwin.observe.store import StoreWriter
+from memtwin.observe.samples.journal import Sample
+from memtwin.observe.samples.store import StoreWriter
 from memtwin.page.gfp import GFP_KERNEL
 from memtwin.units import PAGE_SIZE
 

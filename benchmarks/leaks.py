@@ -19,7 +19,7 @@ from leak_workloads import INTERVAL_NS, SAMPLES, WORKLOADS, run_into
 
 from memtwin.analysis.leak import Finding, Kind, Verdict
 from memtwin.cli.leaks_view import findings_of
-from memtwin.observe.store_reader import StoreReader
+from memtwin.observe.samples.reader import StoreReader
 
 PAGE = Path(__file__).resolve().parent / "leaks.md"
 FIRST_SEED = 1000

@@ -18,9 +18,9 @@ from pathlib import Path
 
 from memtwin.cli import ps_view
 from memtwin.cli.view import Form, rendered
-from memtwin.observe.process_scan import Part, ProcessScan
+from memtwin.observe.processes.scan import Part, ProcessScan
+from memtwin.observe.processes.walk_budget import BudgetedLooks
 from memtwin.observe.source import TreeSource
-from memtwin.observe.walk_budget import BudgetedLooks
 
 HERE = Path(__file__).resolve().parent
 PROCESSES, ROUNDS = 300, 7

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from memtwin.observe.store_reader import StoreReader
+from memtwin.observe.samples.reader import StoreReader
 
 PAGE = Path(__file__).resolve().parent / "watch.md"
 LOOP_S = 20

@@ -14,8 +14,8 @@ from memtwin.analysis.oom_next import forecast
 from memtwin.machine.config import load_machine
 from memtwin.machine.machine import Machine
 from memtwin.observe.cgroup import CgroupMemory
-from memtwin.observe.oom_missing import version_of
-from memtwin.observe.oom_standing import Standing, Surroundings, read_standings, read_surroundings
+from memtwin.observe.oom.missing import version_of
+from memtwin.observe.oom.standing import Standing, Surroundings, read_standings, read_surroundings
 from memtwin.observe.source import TreeSource
 
 ROOT = Holding(10_000, 500, 100, 0, True)

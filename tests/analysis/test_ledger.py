@@ -20,7 +20,7 @@ from memtwin.machine.machine import Machine
 from memtwin.observe import TextSource
 from memtwin.observe.ledger_texts import read_ledger_counters
 from memtwin.observe.meminfo import parse_meminfo, render_meminfo
-from memtwin.observe.twin_kpage import mapped_times, twin_frames
+from memtwin.observe.twin.kpage import mapped_times, twin_frames
 from memtwin.observe.vmstat import parse_vmstat, render_vmstat
 from memtwin.page import flags as pg
 from memtwin.workload.language import parse_script

@@ -11,7 +11,7 @@ from memtwin.analysis.oom_cause import cause_of
 from memtwin.analysis.oom_choice import judge
 from memtwin.analysis.oom_ledger import REST, ledger_of
 from memtwin.analysis.oom_story import explain, explain_all
-from memtwin.observe.oom_records import (
+from memtwin.observe.oom.records import (
     Choice,
     HugePool,
     Invocation,
@@ -23,7 +23,7 @@ from memtwin.observe.oom_records import (
     Verdict,
     ZoneText,
 )
-from memtwin.observe.oom_report import read_oom_log
+from memtwin.observe.oom.report import read_oom_log
 
 LAB = Path(__file__).parent.parent / "data" / "oom"
 

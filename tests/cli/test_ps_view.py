@@ -19,8 +19,8 @@ from memtwin.cli import ps_choice, ps_view
 from memtwin.cli.main import outcome
 from memtwin.cli.view import Form, Pace, Showing, rendered
 from memtwin.errors import UserError
-from memtwin.observe.process_record import Origin, Process
-from memtwin.observe.process_scan import Part
+from memtwin.observe.processes.record import Origin, Process
+from memtwin.observe.processes.scan import Part
 from memtwin.units import KIB
 
 FIGURES = ("vss_bytes", "rss_bytes", "pss_bytes", "uss_bytes", "swap_bytes")

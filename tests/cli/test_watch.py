@@ -20,9 +20,9 @@ from memtwin.cli.main import outcome
 from memtwin.cli.moments import parse_moment_ns
 from memtwin.cli.prometheus_export import MetricsServer
 from memtwin.errors import UserError
-from memtwin.observe.journal import Sample
-from memtwin.observe.store import StoreWriter
-from memtwin.observe.store_reader import StoredMoment, StoreReader
+from memtwin.observe.samples.journal import Sample
+from memtwin.observe.samples.reader import StoredMoment, StoreReader
+from memtwin.observe.samples.store import StoreWriter
 
 _STARTS = Path(__file__).parent.parent / "data" / "starts"
 S = 1_000_000_000

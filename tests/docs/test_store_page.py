@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from memtwin.observe.store import SCHEMA_VERSION
-from memtwin.observe.store_tables import SCHEMAS
+from memtwin.observe.samples.store import SCHEMA_VERSION
+from memtwin.observe.samples.tables import SCHEMAS
 
 _PAGE = Path(__file__).parent.parent.parent / "docs" / "data" / "store.md"
 

@@ -14,7 +14,7 @@ from tests.mount.twins import Twin, memtwin
 
 from memtwin.mount.inside import try_namespace
 from memtwin.observe.meminfo import MemInfo, parse_meminfo
-from memtwin.observe.process_files import (
+from memtwin.observe.processes.files import (
     SmapsRollup,
     Status,
     parse_process_stat,

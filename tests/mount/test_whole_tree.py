@@ -12,7 +12,7 @@ from tests.mount.twins import Twin, shop_machine
 from memtwin.machine.config import load_machine
 from memtwin.machine.machine import Machine
 from memtwin.observe.meminfo import parse_meminfo
-from memtwin.observe.process_files import parse_smaps_rollup, parse_statm, parse_status
+from memtwin.observe.processes.files import parse_smaps_rollup, parse_statm, parse_status
 from memtwin.observe.scan import parse_flat
 
 NAMES = ("result", "case", "recording")

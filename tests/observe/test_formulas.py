@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from starts import NAMES, start_texts
+from tests.observe.starts import NAMES, start_texts
 
 from memtwin.observe.formulas import (
     MemTotals,
@@ -19,7 +19,7 @@ from memtwin.observe.fragments import (
 )
 from memtwin.observe.meminfo import FIELDS, parse_meminfo
 from memtwin.observe.scan import parse_flat
-from memtwin.observe.twin_zones import stat_threshold
+from memtwin.observe.twin.zones import stat_threshold
 from memtwin.observe.zoneinfo import parse_zoneinfo
 
 # not sums of counters: sizes of other things, which the text itself supplies

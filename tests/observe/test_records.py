@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from starts import recorded, start_texts
+from tests.observe.starts import recorded, start_texts
 
 from memtwin.observe.cgroup import parse_cgroup
 from memtwin.observe.fragments import parse_pagetypeinfo
 from memtwin.observe.iomem import is_hidden, parse_iomem, system_ram
-from memtwin.observe.process_files import (
+from memtwin.observe.processes.files import (
     parse_cgroup_membership,
     parse_process_stat,
     parse_smaps_rollup,

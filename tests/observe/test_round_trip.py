@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from starts import all_texts, start_texts
+from tests.observe.starts import all_texts, start_texts
 
 from memtwin.errors import UserError
 from memtwin.observe.source import TextSource, TreeSource

@@ -10,8 +10,8 @@ import pytest
 from memtwin.errors import UserError
 from memtwin.machine.config import config_from_text
 from memtwin.machine.machine import Machine
-from memtwin.observe.oom_records import OomReport
-from memtwin.observe.oom_report import read_oom_log
+from memtwin.observe.oom.records import OomReport
+from memtwin.observe.oom.report import read_oom_log
 from memtwin.sweep.oom_rerun import Trial, run
 from memtwin.sweep.oom_scene import MOST_PAGES, Scene, scene_of
 from memtwin.sweep.oom_what_if import what_if

@@ -96,7 +96,7 @@ def process_series(
     alive: Mapping[int, int],
     rooms: Mapping[int, float] | None = None,
 ) -> list[Series]:
-    """Series of processes from store_tables' `processes`.
+    """Series of processes from the store's `processes`.
 
     `alive`: pid -> start in ticks of those that live at the end, which alone are judged. `rooms`:
     pid -> bytes that its cgroup's limit leaves.
@@ -125,7 +125,7 @@ def process_series(
 
 
 def slab_series(table: pa.Table, moments_ns: Sequence[int]) -> list[Series]:
-    """Series of slab caches from store_tables' `slabs`."""
+    """Series of slab caches from the store's `slabs`."""
     found = []
     grid: Nanoseconds = np.array(_thin(moments_ns), dtype=np.int64)
     names = pc.unique(table["cache"]).to_pylist() if table.num_rows else []

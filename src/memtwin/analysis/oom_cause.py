@@ -8,9 +8,9 @@ from __future__ import annotations
 import msgspec
 
 from memtwin.analysis.oom_choice import MEMCG, constraint_of, node_list
-from memtwin.observe.gfp_names import flags_of, name_of
-from memtwin.observe.oom_missing import era_of
-from memtwin.observe.oom_records import OomReport, ZoneText
+from memtwin.observe.oom.gfp_names import flags_of, name_of
+from memtwin.observe.oom.missing import era_of
+from memtwin.observe.oom.records import OomReport, ZoneText
 from memtwin.units import format_size
 
 HIGHEST_TO_LOWEST = ("Device", "Movable", "HighMem", "Normal", "DMA32", "DMA")

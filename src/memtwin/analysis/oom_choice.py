@@ -17,8 +17,8 @@ from memtwin.analysis.badness import (
     badness,
     rules_of,
 )
-from memtwin.observe.oom_missing import Era, era_of
-from memtwin.observe.oom_records import OomReport, TaskRow
+from memtwin.observe.oom.missing import Era, era_of
+from memtwin.observe.oom.records import OomReport, TaskRow
 
 NONE, CPUSET = "CONSTRAINT_NONE", "CONSTRAINT_CPUSET"
 POLICY, MEMCG = "CONSTRAINT_MEMORY_POLICY", "CONSTRAINT_MEMCG"

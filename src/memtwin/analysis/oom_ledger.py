@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from memtwin.analysis.oom_choice import managed_pages
-from memtwin.observe.oom_records import GroupStat, MemInfoText, OomReport
+from memtwin.observe.oom.records import GroupStat, MemInfoText, OomReport
 
 REST = "not named by the report"
 

@@ -19,8 +19,8 @@ from memtwin.analysis.badness import (
     score_shown,
 )
 from memtwin.observe.cgroup import CgroupMemory
-from memtwin.observe.oom_missing import version_of
-from memtwin.observe.oom_standing import Standing, Surroundings
+from memtwin.observe.oom.missing import version_of
+from memtwin.observe.oom.standing import Standing, Surroundings
 from memtwin.units import PAGE_SIZE
 
 UNKNOWN_KERNEL = (6, 12)  # MODEL: the rules taken where the tree does not name its kernel

@@ -13,7 +13,7 @@ from memtwin.analysis.oom_cause import Cause, cause_of
 from memtwin.analysis.oom_choice import CPUSET, MEMCG, POLICY, Judgement, judge
 from memtwin.analysis.oom_ledger import Ledger, ledger_of
 from memtwin.analysis.oom_suspects import Suspect, suspects_of
-from memtwin.observe.oom_records import OomReport
+from memtwin.observe.oom.records import OomReport
 from memtwin.units import format_size
 
 

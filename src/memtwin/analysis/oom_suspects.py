@@ -12,7 +12,7 @@ import msgspec
 
 from memtwin.analysis.oom_choice import MEMCG, Judgement
 from memtwin.analysis.oom_ledger import REST, Ledger
-from memtwin.observe.oom_records import OomReport
+from memtwin.observe.oom.records import OomReport
 from memtwin.units import format_size
 
 # MODEL: shares of all memory in the scope from which a part is worth a word

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
-from memtwin.observe.process_record import Origin, Process
+from memtwin.observe.processes.record import Origin, Process
 
 SIZES = ("vss_bytes", "rss_bytes", "pss_bytes", "uss_bytes", "swap_bytes", "swap_pss_bytes")
 

@@ -24,11 +24,11 @@ from memtwin.cli.columns_text import DASH
 from memtwin.cli.maps_view import read_areas
 from memtwin.cli.view import Absent, Look, Snapshot
 from memtwin.errors import UserError
-from memtwin.observe import process_scan
 from memtwin.observe.map_files import MapArea
 from memtwin.observe.meminfo import MemInfo, parse_meminfo
-from memtwin.observe.process_record import Process, command_of
-from memtwin.observe.process_scan import Part, ProcessScan
+from memtwin.observe.processes import scan as process_scan
+from memtwin.observe.processes.record import Process, command_of
+from memtwin.observe.processes.scan import Part, ProcessScan
 from memtwin.observe.source import TreeSource, printable
 from memtwin.observe.swaps import parse_mm_stat
 from memtwin.units import KIB

@@ -29,7 +29,7 @@ from memtwin.cli.leak_text import notes_and_absent, per_hour, say, say_json
 from memtwin.errors import UserError
 from memtwin.observe.leak_reports import LeakReport, read_reports
 from memtwin.observe.live_heap import HeapScan, Method, scan_heap
-from memtwin.observe.process_files import parse_status
+from memtwin.observe.processes.files import parse_status
 from memtwin.units import format_size
 
 _SAMPLES = 40

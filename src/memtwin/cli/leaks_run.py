@@ -15,7 +15,7 @@ from memtwin.cli.moments import parse_span
 from memtwin.cli.view import Snapshot
 from memtwin.cli.watch_replay import Span, between
 from memtwin.errors import UserError
-from memtwin.observe.store_reader import StoreReader
+from memtwin.observe.samples.reader import StoreReader
 
 
 class Shown(enum.Enum):

@@ -20,7 +20,7 @@ from memtwin.cli.ps_columns import shown_size
 from memtwin.cli.view import Absent, Look, Snapshot
 from memtwin.errors import UserError
 from memtwin.observe.map_files import MapArea, MapText, parse_maps
-from memtwin.observe.process_record import command_of
+from memtwin.observe.processes.record import command_of
 from memtwin.observe.source import SmallFiles, TreeSource, printable
 
 PROC = "/proc"

@@ -115,7 +115,7 @@ def explain(log: Log, asked: Asked) -> None:
     """Show the explanation of `log`."""
     from memtwin.analysis.oom_story import explain_all
     from memtwin.cli.oom_text import explanation_text, rest_text
-    from memtwin.observe.oom_report import read_oom_log
+    from memtwin.observe.oom.report import read_oom_log
 
     check_writable(asked.html, "--html")
     found = read_oom_log(log.text)

@@ -37,7 +37,7 @@ def oom_next(root: Path, cgroup: str | None, count: int, how: Showing) -> None:
 def look(source: TreeSource, cgroup: str | None, count: int) -> Snapshot:
     """One look."""
     from memtwin.analysis.oom_next import forecast
-    from memtwin.observe.oom_standing import (
+    from memtwin.observe.oom.standing import (
         is_inside,
         kills_as_one,
         read_group,

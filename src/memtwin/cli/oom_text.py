@@ -10,7 +10,7 @@ import textwrap
 from memtwin.analysis.oom_ledger import Ledger
 from memtwin.analysis.oom_story import Explanation
 from memtwin.cli.columns_text import Column, figure, size, table
-from memtwin.observe.oom_records import OomLog
+from memtwin.observe.oom.records import OomLog
 
 WIDTH = 100
 _BAR_CELLS = 24

@@ -12,8 +12,8 @@ from memtwin.analysis.usage import By
 from memtwin.cli import ps_columns, ps_view
 from memtwin.cli.view import Form, Look, Pace, Showing
 from memtwin.errors import UserError
-from memtwin.observe.process_scan import Part
-from memtwin.observe.walk_budget import DEFAULT_SHARE
+from memtwin.observe.processes.scan import Part
+from memtwin.observe.processes.walk_budget import DEFAULT_SHARE
 
 # a record for programs has all that is cheap, whatever columns a person would be shown
 _WHOLE = Part.STAT | Part.USER | Part.COMMAND | Part.CGROUP | Part.OOM

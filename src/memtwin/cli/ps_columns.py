@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from memtwin.cli.columns_text import DASH, Column
 from memtwin.errors import UserError
-from memtwin.observe.process_record import Origin, Process
+from memtwin.observe.processes.record import Origin, Process
 from memtwin.observe.source import printable
 from memtwin.units import KIB, format_size
 

@@ -22,11 +22,11 @@ from memtwin.cli.columns_text import table
 from memtwin.cli.ps_columns import Field, Layout
 from memtwin.cli.view import Absent, Look, Snapshot
 from memtwin.errors import UserError
-from memtwin.observe import process_scan
-from memtwin.observe.process_record import Origin, Process
-from memtwin.observe.process_scan import Part, ProcessScan
+from memtwin.observe.processes import scan as process_scan
+from memtwin.observe.processes.record import Origin, Process
+from memtwin.observe.processes.scan import Part, ProcessScan
+from memtwin.observe.processes.walk_budget import BudgetedLooks
 from memtwin.observe.source import TreeSource
-from memtwin.observe.walk_budget import BudgetedLooks
 
 USUAL_COLUMNS = "pid user swap uss pss rss vss command"
 USUAL_GROUP_COLUMNS = "name count swap uss pss rss vss"

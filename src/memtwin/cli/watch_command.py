@@ -19,12 +19,12 @@ from typing import NamedTuple
 from memtwin.cli.moments import parse_span
 from memtwin.cli.view import MAX_INTERVAL_S, MIN_INTERVAL_S
 from memtwin.errors import UserError
-from memtwin.observe.journal import Sample
 from memtwin.observe.ledger_texts import page_bytes
 from memtwin.observe.meminfo import parse_meminfo
-from memtwin.observe.sampler import DEFAULT_SHARE, Sampler
+from memtwin.observe.samples.journal import Sample
+from memtwin.observe.samples.sampler import DEFAULT_SHARE, Sampler
+from memtwin.observe.samples.store import Rotation, StoreWriter
 from memtwin.observe.source import TreeSource
-from memtwin.observe.store import Rotation, StoreWriter
 from memtwin.observe.vmstat import parse_vmstat
 from memtwin.observe.zoneinfo import parse_zoneinfo
 from memtwin.units import parse_size

@@ -11,8 +11,8 @@ from typing import NamedTuple
 from memtwin.cli.moments import parse_span
 from memtwin.cli.view import Form
 from memtwin.errors import UserError
-from memtwin.observe.journal import Sample
-from memtwin.observe.store_reader import StoredMoment, StoreReader
+from memtwin.observe.samples.journal import Sample
+from memtwin.observe.samples.reader import StoredMoment, StoreReader
 
 
 class Words(NamedTuple):

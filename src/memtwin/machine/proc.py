@@ -15,14 +15,14 @@ from memtwin.machine.scheduler import Scheduler
 from memtwin.observe.layout import load_layout
 from memtwin.observe.swaps import ZramMmStat
 from memtwin.observe.system import DISKSTATS_PATH
-from memtwin.observe.twin import Pages, TwinRooms, TwinTexts
-from memtwin.observe.twin_maps import Backing, MapsTexts
-from memtwin.observe.twin_process import ProcessTexts, ProcessView
-from memtwin.observe.twin_smaps import SmapsWalk
-from memtwin.observe.twin_stores import slab_rows, swap_rows, zram_mm_stat
-from memtwin.observe.twin_sysfs import SysTexts
-from memtwin.observe.twin_system import DiskView, SystemTexts, SystemView
-from memtwin.observe.twin_tree import Member, TwinTree
+from memtwin.observe.twin.maps import Backing, MapsTexts
+from memtwin.observe.twin.process import ProcessTexts, ProcessView
+from memtwin.observe.twin.smaps import SmapsWalk
+from memtwin.observe.twin.source import Pages, TwinRooms, TwinTexts
+from memtwin.observe.twin.stores import slab_rows, swap_rows, zram_mm_stat
+from memtwin.observe.twin.sysfs import SysTexts
+from memtwin.observe.twin.system import DiskView, SystemTexts, SystemView
+from memtwin.observe.twin.tree import Member, TwinTree
 from memtwin.page.tunables import THP_MADVISE, THP_NEVER
 from memtwin.page_cache.constants import BLOCK_DEVICE
 from memtwin.process.mmap import is_stack

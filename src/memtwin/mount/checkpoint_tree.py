@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from memtwin.errors import UserError
 from memtwin.observe.cgroup import CGROUP_DIR
-from memtwin.observe.process_files import parse_process_stat, parse_status
+from memtwin.observe.processes.files import parse_process_stat, parse_status
 
 _RECORDED_GROUPS = "/cg/"
 _V1_MARK = "memory.usage_in_bytes"

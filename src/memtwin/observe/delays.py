@@ -1,6 +1,6 @@
 """Owns a process's delays as one record: from taskstats, or in part from /proc where that is shut.
 
-Imports observe's taskstats, source and process_files. Knows no screen.
+Imports observe's taskstats and source, and the files of processes. Knows no screen.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import errno
 
 import msgspec
 
-from memtwin.observe.process_files import parse_process_stat
+from memtwin.observe.processes.files import parse_process_stat
 from memtwin.observe.source import TreeSource
 from memtwin.observe.taskstats import TaskStats
 from memtwin.observe.taskstats_layout import KINDS

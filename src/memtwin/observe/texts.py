@@ -19,7 +19,6 @@ from memtwin.observe import (
     meminfo,
     mounts,
     node,
-    process_files,
     slabinfo,
     swaps,
     system,
@@ -29,6 +28,7 @@ from memtwin.observe import (
 )
 from memtwin.observe import vmstat as vmstat_text
 from memtwin.observe import zoneinfo as zoneinfo_text
+from memtwin.observe.processes import files as process_files
 from memtwin.observe.scan import parse_figure, parse_flat, render_flat
 from memtwin.observe.source import Source
 

@@ -11,7 +11,7 @@ import msgspec
 from memtwin.errors import UserError
 from memtwin.machine.config import config_from_text
 from memtwin.machine.machine import Machine
-from memtwin.observe.oom_report import read_oom_log
+from memtwin.observe.oom.report import read_oom_log
 from memtwin.sweep.oom_scene import Scene
 from memtwin.units import GIB, PAGE_SIZE
 from memtwin.workload.language import parse_script

@@ -13,7 +13,7 @@ import msgspec
 from memtwin.analysis.oom_cause import Cause, cause_of
 from memtwin.analysis.oom_choice import MEMCG, NONE, constraint_of
 from memtwin.observe.kernel_release import match_release
-from memtwin.observe.oom_records import GroupStat, OomReport, TaskRow, ZoneText
+from memtwin.observe.oom.records import GroupStat, OomReport, TaskRow, ZoneText
 
 MOST_PAGES = 1 << 18  # MODEL: of RAM and swap together in the twin; what is larger is scaled down
 MOST_ACTORS = 24  # MODEL: processes that are rebuilt one by one; the small ones are put together

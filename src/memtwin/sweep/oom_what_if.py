@@ -11,7 +11,7 @@ from collections.abc import Callable
 import msgspec
 
 from memtwin.errors import UserError
-from memtwin.observe.oom_records import OomReport
+from memtwin.observe.oom.records import OomReport
 from memtwin.sweep.oom_rerun import Outcome, Trial, machine_text, overhead_pages, run, script_text
 from memtwin.sweep.oom_scene import Scene, scene_of
 from memtwin.units import format_size
