@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -11,44 +10,57 @@ from typing import Annotated, Any
 import pytest
 import typer
 
-from memtwin.cli import main
+from memtwin.cli.commands import COMMANDS, GROUPS, function_of
+from memtwin.cli.declared import Option, Required, Rest, argument, option, words_of
 from memtwin.cli.short_way import bound
+from memtwin.cli.typer_way import CommandLineFault, for_typer
 
-COMMANDS = {
-    str(main._name_of(one)): one.callback
-    for one in main.app.registered_commands
-    if one.callback is not None
+FUNCTIONS = {
+    **{name: function_of(module, name) for name, module in COMMANDS.items()},
+    **{
+        f"{name} {word}": function_of(module, word)
+        for name, group in GROUPS.items()
+        for word, module in group.commands.items()
+    },
+    "oom": function_of("oom_words", "oom"),
 }
 VALUES = ["5", "0.5", "name", "12", "/proc", "1e3", "-3", "", "procps-3", "a b", "007", "5.", "²"]
 
 
+class Spy:
+    """Declares what a command does, and keeps what it is called with."""
+
+    def __init__(self, command: Callable[..., Any]) -> None:
+        self.command = command
+        self.given: dict[str, Any] | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.command, name)
+
+    def __call__(self, **given: Any) -> None:
+        self.given = given
+
+
 def typers_way(command: Callable[..., Any], words: list[str]) -> dict[str, Any] | None:
     """The arguments that typer would call `command` with; None where it refuses the words."""
-    seen: list[dict[str, Any]] = []
-
-    def spy(**given: Any) -> None:
-        seen.append(given)
-
-    signature = inspect.signature(command, eval_str=True)
-    spy.__signature__ = signature  # type: ignore[attr-defined]
-    spy.__annotations__ = {name: one.annotation for name, one in signature.parameters.items()}
+    spy = Spy(command)
+    spy.__name__, spy.__doc__ = "view", ""  # type: ignore[attr-defined]
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(spy)
+    app.command()(for_typer(spy))
     try:
         app(args=words, standalone_mode=False, prog_name="x", obj=[])
-    except main.CommandLineFault:
+    except CommandLineFault:
         return None
-    return seen[0] if seen else None
+    return spy.given
 
 
 def lines_for(command: Callable[..., Any], seed: int) -> list[list[str]]:
     """Seeded command lines out of the names that `command` declares, right and wrong ones."""
     rng = random.Random(seed)
     names = ["--help", "-q", "--no-such"]
-    for name, one in inspect.signature(command, eval_str=True).parameters.items():
-        info = getattr(one.annotation, "__metadata__", (None,))[0]
-        names += [info.default] if isinstance(getattr(info, "default", None), str) else []
-        names += getattr(info, "param_decls", None) or [f"--{name.replace('_', '-')}"]
+    for one in words_of(command):
+        declared = one.declared.names if isinstance(one.declared, Option) else ()
+        names += declared or [f"--{one.name.replace('_', '-')}"]
     lines: list[list[str]] = [[], *([name] for name in names[3:])]
     for _ in range(12):
         line: list[str] = []
@@ -63,29 +75,27 @@ def lines_for(command: Callable[..., Any], seed: int) -> list[list[str]]:
     return lines
 
 
-@pytest.mark.parametrize("name", sorted(COMMANDS))
+@pytest.mark.parametrize("name", sorted(FUNCTIONS))
 def test_every_command_is_given_the_same_by_both_ways(name: str) -> None:
-    command = COMMANDS[name]
+    command = FUNCTIONS[name]
     short = 0
     for line in lines_for(command, seed=len(name)):
         given = bound(command, line)
         if given is not None:
             short += 1
             assert given == typers_way(command, line), line
-    needed = [
-        one for one in inspect.signature(command).parameters.values() if one.default is one.empty
-    ]
-    assert short or needed
+    needed = [one for one in words_of(command) if one.default is Required.HERE]
+    assert short or any(not isinstance(one.declared, Rest) for one in needed)
 
 
 def test_plain_words_of_every_kind_take_the_short_way() -> None:
     def view(
-        pid: Annotated[int, typer.Argument()],
-        wide: Annotated[bool, typer.Option("-w", "--wide")] = False,
-        human: Annotated[bool, typer.Option("-h")] = False,
-        every: Annotated[float | None, typer.Option("-s", "--seconds")] = None,
-        keys: Annotated[list[str] | None, typer.Option("--key", "-k")] = None,
-        root: Annotated[Path, typer.Option("--root")] = Path("/"),
+        pid: Annotated[int, argument()],
+        wide: Annotated[bool, option("-w", "--wide")] = False,
+        human: Annotated[bool, option("-h")] = False,
+        every: Annotated[float | None, option("-s", "--seconds")] = None,
+        keys: Annotated[list[str] | None, option("--key", "-k")] = None,
+        root: Annotated[Path, option("--root")] = Path("/"),
     ) -> None: ...
 
     for line in (

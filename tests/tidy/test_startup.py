@@ -8,6 +8,8 @@ import resource
 import subprocess
 import sys
 
+import pytest
+
 import house
 
 HELP = "import sys; sys.argv = ['memtwin', '--help']; from memtwin.cli.main import main; main()"
@@ -19,9 +21,53 @@ MAX_CPU_S = 0.3
 HEAVY = {"numpy", "pyarrow", "hypothesis", "Cython"}
 
 
-FREE = "import sys; sys.argv = ['memtwin', 'free']; from memtwin.cli.main import main; main()"
-# typer's checks of values load the first of these; a plain command line needs none
-FREE_HEAVY = HEAVY | {"pydantic", "rich", "textual", "tarfile", "memtwin.observe.texts"}
+PLAIN = "import sys; sys.argv = {words!r}; from memtwin.cli.main import main; main()"
+# what declares and checks words, shows screens, and the libraries behind them: none is needed to
+# print a view that is asked for in plain words
+VIEW_HEAVY = HEAVY | {
+    "argparse",
+    "asyncio",
+    "click",
+    "ctypes",
+    "dataclasses",
+    "importlib.metadata",
+    "importlib.resources",
+    "logging",
+    "memtwin.cli.typer_way",
+    "memtwin.observe.texts",
+    "multiprocessing",
+    "pydantic",
+    "rich",
+    "socket",
+    "subprocess",
+    "tarfile",
+    "tempfile",
+    "textual",
+    "threading",
+    "tomllib",
+    "typer",
+}
+PLAIN_VIEWS = (
+    "free",
+    "free -h -t",
+    "vmstat",
+    "vmstat -s",
+    "slabtop -o",
+    "meminfo",
+    "buddyinfo",
+    "zoneinfo",
+    "vmallocinfo",
+    "cgroups",
+    "zram",
+    "dirty",
+    "pressure",
+    "ps",
+    "ps -t -k",
+    "maps self",
+    "pmap self",
+    "procrank",
+    "oom",
+)
 
 
 def _run(code: str) -> subprocess.CompletedProcess[str]:
@@ -49,8 +95,18 @@ def test_help_imports_neither_numpy_nor_pyarrow() -> None:
     assert not loaded & HEAVY
 
 
-def test_free_imports_no_library_that_costs_more_than_it_prints() -> None:
-    done = _run(LOADED + FREE)
-    assert "Mem:" in done.stdout
+@pytest.mark.parametrize("view", PLAIN_VIEWS)
+def test_a_view_in_plain_words_imports_no_library_that_costs_more_than_it_prints(view: str) -> None:
+    words = ["memtwin", *(str(os.getpid()) if word == "self" else word for word in view.split())]
+    done = _run(LOADED + PLAIN.format(words=words))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
     loaded = set(json.loads(done.stderr.splitlines()[-1]))
-    assert not loaded & FREE_HEAVY
+    assert "memtwin.cli.short_way" in loaded
+    assert not loaded & VIEW_HEAVY
+
+
+def test_a_doubtful_word_is_left_to_the_library_that_checks_them() -> None:
+    done = _run(LOADED + PLAIN.format(words=["memtwin", "free", "--help"]))
+    loaded = set(json.loads(done.stderr.splitlines()[-1]))
+    assert {"typer", "memtwin.cli.typer_way"} <= loaded

@@ -1,28 +1,19 @@
 """Owns the words of `memtwin free`.
 
-Imports typer, cli/view_words and cli/view; the view itself only when it is asked for.
+Imports cli/declared and cli/view_words; the view itself only when it is asked for.
 """
 
 from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
+from memtwin.cli.declared import Option, option
 from memtwin.cli.view_words import LIVE_HOST, Csv, Interval, Json, Live, Once, Root
 from memtwin.errors import UserError
 
-Flag = Annotated[bool, typer.Option()]
 
-
-def _unit(help_text: str, *names: str) -> typer.models.OptionInfo:
-    option: typer.models.OptionInfo = typer.Option(*names, help=help_text, show_default=False)
-    return option
-
-
-def add_to(app: typer.Typer) -> None:
-    """Declare the command to `app`."""
-    app.command()(free)
+def _unit(help_text: str, *names: str) -> Option:
+    return option(*names, help=help_text, show_default=False)
 
 
 def free(
@@ -46,16 +37,12 @@ def free(
     ] = False,
     wide: Annotated[bool, _unit("Buffers and cache apart.", "-w", "--wide")] = False,
     old: Annotated[bool, _unit("The layout with -/+ buffers/cache.", "--old")] = False,
-    used: Annotated[
-        str, typer.Option("--used", help="Whose `used`: procps-3 or procps-4.")
-    ] = "procps-4",
+    used: Annotated[str, option("--used", help="Whose `used`: procps-3 or procps-4.")] = "procps-4",
     explain: Annotated[bool, _unit("Say how each figure is made.", "--explain")] = False,
     seconds: Annotated[
-        float | None, typer.Option("-s", "--seconds", metavar="S", help="Look every S seconds.")
+        float | None, option("-s", "--seconds", metavar="S", help="Look every S seconds.")
     ] = None,
-    count: Annotated[
-        int | None, typer.Option("-c", "--count", metavar="N", help="Look N times.")
-    ] = None,
+    count: Annotated[int | None, option("-c", "--count", metavar="N", help="Look N times.")] = None,
     root: Root = LIVE_HOST,
     as_json: Json = False,
     as_csv: Csv = False,

@@ -1,6 +1,6 @@
 """Owns the words of `memtwin heap`: record, replay, show.
 
-Imports typer; the commands themselves only when they are asked for.
+Imports cli/declared; the commands themselves only when they are asked for.
 """
 
 from __future__ import annotations
@@ -8,37 +8,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-heap_app = typer.Typer(help="The C library's malloc: record it, replay it otherwise, look into it.")
+from memtwin.cli.declared import Command, argument, option
 
 HeapFile = Annotated[
-    Path, typer.Argument(metavar="FILE", help="A recording, or heaptrack's .gz or .zst.")
+    Path, argument(metavar="FILE", help="A recording, or heaptrack's .gz or .zst.")
 ]
-Glibc = Annotated[str, typer.Option(help="Whose malloc: 2.31 to 2.41.")]
+Glibc = Annotated[str, option(help="Whose malloc: 2.31 to 2.41.")]
 Sets = Annotated[
     list[str] | None,
-    typer.Option(
-        "--set", metavar="NAME=VALUE", help="M_MMAP_THRESHOLD=1M, glibc.malloc.tcache_count=0."
-    ),
+    option("--set", metavar="NAME=VALUE", help="M_MMAP_THRESHOLD=1M, glibc.malloc.tcache_count=0."),
 ]
-Pid = Annotated[int | None, typer.Option("--process", metavar="PID", help="Of several, this one.")]
-Cores = Annotated[int | None, typer.Option(help="CPUs: they limit arenas.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON: integer bytes, versioned.")]
-
-
-def add_to(app: typer.Typer) -> None:
-    """Declare the commands to `app`."""
-    heap_app.command()(record)
-    heap_app.command()(replay)
-    heap_app.command()(show)
-    app.add_typer(heap_app, name="heap")
+Pid = Annotated[int | None, option("--process", metavar="PID", help="Of several, this one.")]
+Cores = Annotated[int | None, option(help="CPUs: they limit arenas.")]
+Json = Annotated[bool, option("--json", help="Print JSON: integer bytes, versioned.")]
 
 
 def record(
-    context: typer.Context,
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="F", help="The file to write.")],
-    stacks: Annotated[bool, typer.Option("--stacks", help="Call stacks too: slower.")] = False,
+    command: Command,
+    out: Annotated[Path, option("-o", "--out", metavar="F", help="The file to write.")],
+    stacks: Annotated[bool, option("--stacks", help="Call stacks too: slower.")] = False,
 ) -> None:
     """Record a program's allocations.
 
@@ -46,7 +34,7 @@ def record(
     """
     from memtwin.cli import heap_command
 
-    heap_command.record(context.obj, out, "stacks" if stacks else "")
+    heap_command.record(command, out, "stacks" if stacks else "")
 
 
 def replay(
@@ -56,11 +44,9 @@ def replay(
     process: Pid = None,
     cores: Cores = None,
     machine: Annotated[
-        str | None, typer.Option(help="Drive a process of this machine with it too.")
+        str | None, option(help="Drive a process of this machine with it too.")
     ] = None,
-    limit: Annotated[
-        str | None, typer.Option(help="With --machine: its memory limit, as 128M.")
-    ] = None,
+    limit: Annotated[str | None, option(help="With --machine: its memory limit, as 128M.")] = None,
     as_json: Json = False,
 ) -> None:
     """Replay allocations on the twin's malloc, as recorded and with changes.
@@ -79,7 +65,7 @@ def show(
     changes: Sets = None,
     process: Pid = None,
     cores: Cores = None,
-    html: Annotated[Path | None, typer.Option(help="Write a page with the picture here.")] = None,
+    html: Annotated[Path | None, option(help="Write a page with the picture here.")] = None,
     as_json: Json = False,
 ) -> None:
     """Show the heap at the end of a recording, and why freeing did not shrink it."""

@@ -1,86 +1,57 @@
 """Owns the words of `memtwin leak`: a PID for the verdict, or scan, run, read, kernel.
 
-Imports typer, cli/view_words and errors; what a command does stands in its own module.
+Imports cli/declared, cli/view_words and errors; what a command does stands in its own module.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import typer
-from typer.core import TyperGroup
-
+from memtwin.cli.declared import Command, argument, option
 from memtwin.cli.view_words import LIVE_HOST, Json, Root
 from memtwin.errors import UserError
 
-VERDICT = "verdict"
-Pid = Annotated[int, typer.Argument(metavar="PID", help="A running process.")]
+Pid = Annotated[int, argument(metavar="PID", help="A running process.")]
 Method = Annotated[
     str,
-    typer.Option(help="fork: from a frozen copy; copy: while the program stands still."),
+    option(help="fork: from a frozen copy; copy: while the program stands still."),
 ]
-Top = Annotated[int, typer.Option("--top", metavar="N", help="How many groups of blocks.")]
+Top = Annotated[int, option("--top", metavar="N", help="How many groups of blocks.")]
 
 
-class PidFirst(TyperGroup):
-    """A number where a command is expected asks for the verdict on that process."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """As the group does, with the left-out word put in."""
-        if args and args[0].isdigit():
-            args = [VERDICT, *args]
-        return super().parse_args(ctx, args)
-
-
-leak_app = typer.Typer(
-    cls=PidFirst,
-    help="Find leaks: `leak PID` gives a verdict; scan, run, read and kernel show the evidence.",
-    no_args_is_help=True,
-)
-
-
-def add_to(app: typer.Typer) -> None:
-    """Declare the commands."""
-    app.add_typer(leak_app, name="leak")
-
-
-@leak_app.command(VERDICT)
 def verdict(
     pid: Pid,
     for_: Annotated[
-        float, typer.Option("--for", metavar="S", help="Seconds between the two scans.")
+        float, option("--for", metavar="S", help="Seconds between the two scans.")
     ] = 10.0,
     report: Annotated[
         list[Path] | None,
-        typer.Option("--report", metavar="F", help="A report of it, by valgrind and the like."),
+        option("--report", metavar="F", help="A report of it, by valgrind and the like."),
     ] = None,
     method: Method = "fork",
     as_json: Json = False,
-) -> None:
+) -> int:
     """Say whether a process leaks, how fast, what, and how sure.
 
     memtwin leak PID. Exit status 1: it leaks.
     """
     from memtwin.cli import leak_verdict_view
 
-    status = leak_verdict_view.verdict(pid, for_, report or [], method, as_json=as_json)
-    if status:
-        raise typer.Exit(status)
+    return leak_verdict_view.verdict(pid, for_, report or [], method, as_json=as_json)
 
 
-@leak_app.command()
 def scan(
     pid: Pid,
     twice: Annotated[
         float | None,
-        typer.Option("--twice", metavar="S", help="Again after S seconds: what leaked since?"),
+        option("--twice", metavar="S", help="Again after S seconds: what leaked since?"),
     ] = None,
     since: Annotated[
-        Path | None, typer.Option("--since", metavar="F", help="A saved scan to compare with.")
+        Path | None, option("--since", metavar="F", help="A saved scan to compare with.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", metavar="F", help="Save the scan as JSON.")
+        Path | None, option("-o", "--out", metavar="F", help="Save the scan as JSON.")
     ] = None,
     method: Method = "fork",
     top: Top = 12,
@@ -98,12 +69,11 @@ def scan(
     leak_scan_view.scan(pid, wanted, as_json=as_json)
 
 
-@leak_app.command()
 def run(
-    context: typer.Context,
-    valgrind: Annotated[bool, typer.Option("--valgrind", help="Under valgrind.")] = False,
+    command: Command,
+    valgrind: Annotated[bool, option("--valgrind", help="Under valgrind.")] = False,
     asan: Annotated[
-        bool, typer.Option("--asan", help="A program built with -fsanitize=address.")
+        bool, option("--asan", help="A program built with -fsanitize=address.")
     ] = False,
     top: Top = 12,
     as_json: Json = False,
@@ -117,16 +87,14 @@ def run(
 
     if valgrind == asan:
         raise UserError("leak run: allowed is one of --valgrind and --asan")
-    command: list[str] = context.obj
     if not command:
         raise UserError("leak run: found no command, it stands after --")
     done = run_under(Tool.VALGRIND if valgrind else Tool.ASAN, command)
     leak_report_view.show(done.reports, top, as_json=as_json)
 
 
-@leak_app.command()
 def read(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A report or a saved scan.")],
+    file: Annotated[Path, argument(metavar="FILE", help="A report or a saved scan.")],
     top: Top = 12,
     as_json: Json = False,
 ) -> None:
@@ -137,13 +105,12 @@ def read(
     leak_report_view.show(read_reports(file), top, as_json=as_json)
 
 
-@leak_app.command()
 def kernel(
     for_: Annotated[
-        float, typer.Option("--for", metavar="S", help="Seconds between the two looks.")
+        float, option("--for", metavar="S", help="Seconds between the two looks.")
     ] = 5.0,
     trigger: Annotated[
-        bool, typer.Option("--trigger", help="As root: have kmemleak scan now, which it notes.")
+        bool, option("--trigger", help="As root: have kmemleak scan now, which it notes.")
     ] = False,
     root: Root = LIVE_HOST,
     top: Top = 12,

@@ -1,6 +1,6 @@
 """Owns the words of `mount` and `inside`: their options and helps.
 
-Imports typer; the rest of the house only inside commands.
+Imports cli/declared; the rest of the house only inside commands.
 """
 
 from __future__ import annotations
@@ -8,42 +8,36 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from memtwin.cli.declared import Command, argument, option
 
 Result = Annotated[
     Path,
-    typer.Argument(
+    argument(
         metavar="RESULT", help="A result of `run --out`, a script, a case, a recording, or a tree."
     ),
 ]
 At = Annotated[
     str | None,
-    typer.Option(help="Show it at this checkpoint; a recording at a share, as 60%."),
+    option(help="Show it at this checkpoint; a recording at a share, as 60%."),
 ]
 Play = Annotated[
     float | None,
-    typer.Option(metavar="SPEED", help="Run it while you look, so many virtual seconds a second."),
+    option(metavar="SPEED", help="Run it while you look, so many virtual seconds a second."),
 ]
 MachineName = Annotated[
-    str | None, typer.Option("--machine", help="The machine of a script or recording.")
+    str | None, option("--machine", help="The machine of a script or recording.")
 ]
-Limit = Annotated[str | None, typer.Option(help="Memory limit of a recording, as 16M.")]
-Swap = Annotated[str | None, typer.Option(help="disk:SIZE, zram:SIZE or none.")]
+Limit = Annotated[str | None, option(help="Memory limit of a recording, as 16M.")]
+Swap = Annotated[str | None, option(help="disk:SIZE, zram:SIZE or none.")]
 Changes = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change the machine, as vm.swappiness=10."),
+    option("--set", metavar="KEY=VALUE", help="Change the machine, as vm.swappiness=10."),
 ]
-
-
-def add_to(app: typer.Typer) -> None:
-    """Declare the commands."""
-    app.command()(mount)
-    app.command()(inside)
 
 
 def mount(
     result: Result,
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="An empty directory.")],
+    directory: Annotated[Path, argument(metavar="DIR", help="An empty directory.")],
     at: At = None,
     play: Play = None,
     machine: MachineName = None,
@@ -51,7 +45,7 @@ def mount(
     swap: Swap = None,
     changes: Changes = None,
     write: Annotated[
-        bool, typer.Option("--write", help="Write plain files and end, instead of mounting.")
+        bool, option("--write", help="Write plain files and end, instead of mounting.")
     ] = False,
 ) -> int:
     """Show a twin's /proc and /sys as files below DIR.
@@ -68,7 +62,7 @@ def mount(
 
 
 def inside(
-    context: typer.Context,
+    command: Command,
     result: Result,
     at: At = None,
     play: Play = None,
@@ -84,4 +78,4 @@ def inside(
     from memtwin.cli import mount_command
 
     shown = mount_command.Shown(result, at, play, machine, limit, swap, changes or [])
-    return mount_command.inside(shown, context.obj)
+    return mount_command.inside(shown, command)

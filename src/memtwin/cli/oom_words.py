@@ -1,6 +1,6 @@
 """Owns the words of `memtwin oom`, `memtwin oom explain` and `memtwin delays`.
 
-Imports typer and the shared words; the rest only inside commands.
+Imports cli/declared and the shared words; the rest only inside commands.
 """
 
 from __future__ import annotations
@@ -8,24 +8,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
+from memtwin.cli.declared import Command, argument, option
 from memtwin.cli.view_words import LIVE_HOST, Csv, Interval, Json, Live, Once, Root
 
-oom_app = typer.Typer(
-    help="Who would be killed next for lack of memory, and why; or explain a kill that was.",
-    invoke_without_command=True,
-)
 
-
-@oom_app.callback()
 def oom(
-    context: typer.Context,
     root: Root = LIVE_HOST,
     cgroup: Annotated[
-        str | None, typer.Option(help="Of this memory cgroup alone, as /user.slice.")
+        str | None, option(help="Of this memory cgroup alone, as /user.slice.")
     ] = None,
-    count: Annotated[int, typer.Option("-c", "--count", help="How many candidates.")] = 10,
+    count: Annotated[int, option("-c", "--count", help="How many candidates.")] = 10,
     as_json: Json = False,
     as_csv: Csv = False,
     once: Once = False,
@@ -36,37 +28,32 @@ def oom(
 
     memtwin oom explain FILE explains a kill from a kernel log.
     """
-    if context.invoked_subcommand is not None:
-        return
     from memtwin.cli import oom_next_command, view
 
     how = view.showing(as_json=as_json, as_csv=as_csv, once=once, live=live, interval_s=interval)
     oom_next_command.oom_next(root, cgroup, count, how)
 
 
-@oom_app.command()
 def explain(
     file: Annotated[
-        str | None, typer.Argument(metavar="FILE", help="A kernel log of any kind; - is stdin.")
+        str | None, argument(metavar="FILE", help="A kernel log of any kind; - is stdin.")
     ] = None,
-    dmesg: Annotated[bool, typer.Option("--dmesg", help="Read this host's kernel log.")] = False,
-    journal: Annotated[bool, typer.Option("--journal", help="Read this host's journal.")] = False,
+    dmesg: Annotated[bool, option("--dmesg", help="Read this host's kernel log.")] = False,
+    journal: Annotated[bool, option("--journal", help="Read this host's journal.")] = False,
     what_if: Annotated[
         bool,
-        typer.Option("--what-if", help="Rebuild it in the twin: what would have avoided the kill?"),
+        option("--what-if", help="Rebuild it in the twin: what would have avoided the kill?"),
     ] = False,
     growth: Annotated[
         str | None,
-        typer.Option(
-            metavar="SIZE", help="With --what-if: what the asker wants beyond the report."
-        ),
+        option(metavar="SIZE", help="With --what-if: what the asker wants beyond the report."),
     ] = None,
     number: Annotated[
-        int | None, typer.Option("--report", metavar="N", help="Only report N, from 1; -1: last.")
+        int | None, option("--report", metavar="N", help="Only report N, from 1; -1: last.")
     ] = None,
-    rows: Annotated[int, typer.Option(help="Rows of the tables.")] = 10,
+    rows: Annotated[int, option(help="Rows of the tables.")] = 10,
     as_json: Json = False,
-    html: Annotated[Path | None, typer.Option(help="Write a page for the browser.")] = None,
+    html: Annotated[Path | None, option(help="Write a page for the browser.")] = None,
 ) -> None:
     """Explain the OOM kills of a kernel log.
 
@@ -81,18 +68,16 @@ def explain(
 
 
 def delays(
-    context: typer.Context,
-    pid: Annotated[int | None, typer.Argument(metavar="PID", help="The process.")] = None,
+    command: Command,
+    pid: Annotated[int | None, argument(metavar="PID", help="The process.")] = None,
     every: Annotated[
-        bool, typer.Option("--all", help="All processes, the longest delayed first.")
+        bool, option("--all", help="All processes, the longest delayed first.")
     ] = False,
-    threads: Annotated[bool, typer.Option("--threads", help="Each thread by itself.")] = False,
-    count: Annotated[int, typer.Option("-c", "--count", help="With --all: how many.")] = 20,
+    threads: Annotated[bool, option("--threads", help="Each thread by itself.")] = False,
+    count: Annotated[int, option("-c", "--count", help="With --all: how many.")] = 20,
     enable: Annotated[
         bool,
-        typer.Option(
-            "--enable", help="As root: switch delay accounting on while this runs, then back."
-        ),
+        option("--enable", help="As root: switch delay accounting on while this runs, then back."),
     ] = False,
     as_json: Json = False,
     as_csv: Csv = False,
@@ -107,12 +92,4 @@ def delays(
     from memtwin.cli import delays_command, view
 
     how = view.showing(as_json=as_json, as_csv=as_csv, once=once, live=live, interval_s=interval)
-    delays_command.delays(
-        delays_command.Asked(pid, every, threads, count, enable, context.obj or []), how
-    )
-
-
-def add_to(app: typer.Typer) -> None:
-    """Declare the commands."""
-    app.add_typer(oom_app, name="oom")
-    app.command()(delays)
+    delays_command.delays(delays_command.Asked(pid, every, threads, count, enable, command), how)

@@ -1,64 +1,56 @@
 """Owns the words of the commands about processes: ps, maps, pmap and those of Android.
 
-Imports typer and cli/view_words; what a command does stands in its own module.
+Imports cli/declared and cli/view_words; what a command does stands in its own module.
 """
 
 from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
+from memtwin.cli.declared import argument, option
 from memtwin.cli.view_words import LIVE_HOST, Csv, Interval, Json, Live, Once, Root
 
-Count = Annotated[int | None, typer.Option("--count", help="How many looks.")]
+Count = Annotated[int | None, option("--count", help="How many looks.")]
 Budget = Annotated[
     str | None,
-    typer.Option(
+    option(
         metavar="PERCENT",
         help="Of one CPU, for walking page tables; or none. Repeated or live: 1%.",
     ),
 ]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Declare the commands."""
-    for command in (ps, maps, pmap, procrank, procmem):
-        app.command()(command)
-    app.command("dumpsys-meminfo")(dumpsys_meminfo)
-
-
 def ps(
-    by: Annotated[str, typer.Option(help="process, program, user or cgroup.")] = "process",
-    users: Annotated[bool, typer.Option("-u", "--users", help="As --by user.")] = False,
+    by: Annotated[str, option(help="process, program, user or cgroup.")] = "process",
+    users: Annotated[bool, option("-u", "--users", help="As --by user.")] = False,
     mappings: Annotated[
-        bool, typer.Option("-m", "--mappings", help="By mapping, over all processes.")
+        bool, option("-m", "--mappings", help="By mapping, over all processes.")
     ] = False,
     columns: Annotated[
-        str | None, typer.Option("-c", "--columns", metavar="NAMES", help='As "pid pss command".')
+        str | None, option("-c", "--columns", metavar="NAMES", help='As "pid pss command".')
     ] = None,
     sort: Annotated[
-        str | None, typer.Option("-s", "--sort", metavar="NAME", help="A column; pss if not said.")
+        str | None, option("-s", "--sort", metavar="NAME", help="A column; pss if not said.")
     ] = None,
     reverse: Annotated[
-        bool, typer.Option("-r", "--reverse", help="The largest first (live: the smallest).")
+        bool, option("-r", "--reverse", help="The largest first (live: the smallest).")
     ] = False,
     human: Annotated[
-        bool, typer.Option("-k", "--abbreviate", help="Sizes as 12.3M instead of KiB.")
+        bool, option("-k", "--abbreviate", help="Sizes as 12.3M instead of KiB.")
     ] = False,
     percent: Annotated[
-        bool, typer.Option("-p", "--percent", help="Sizes as percent of the memory.")
+        bool, option("-p", "--percent", help="Sizes as percent of the memory.")
     ] = False,
-    totals: Annotated[bool, typer.Option("-t", "--totals", help="A last line of sums.")] = False,
-    no_header: Annotated[bool, typer.Option("-H", "--no-header", help="No first line.")] = False,
+    totals: Annotated[bool, option("-t", "--totals", help="A last line of sums.")] = False,
+    no_header: Annotated[bool, option("-H", "--no-header", help="No first line.")] = False,
     process_filter: Annotated[
-        str | None, typer.Option("-P", "--processfilter", metavar="RE", help="Name or command.")
+        str | None, option("-P", "--processfilter", metavar="RE", help="Name or command.")
     ] = None,
     map_filter: Annotated[
-        str | None, typer.Option("-M", "--mapfilter", metavar="RE", help="Only such mappings.")
+        str | None, option("-M", "--mapfilter", metavar="RE", help="Only such mappings.")
     ] = None,
     user_filter: Annotated[
-        str | None, typer.Option("-U", "--userfilter", metavar="RE", help="Only such users.")
+        str | None, option("-U", "--userfilter", metavar="RE", help="Only such users.")
     ] = None,
     budget: Budget = None,
     root: Root = LIVE_HOST,
@@ -97,10 +89,10 @@ def ps(
 
 
 def maps(
-    pid: Annotated[int, typer.Argument(metavar="PID", help="The process.")],
-    by: Annotated[str, typer.Option(help="area, file or kind.")] = "area",
+    pid: Annotated[int, argument(metavar="PID", help="The process.")],
+    by: Annotated[str, option(help="area, file or kind.")] = "area",
     human: Annotated[
-        bool, typer.Option("-k", "--abbreviate", help="Sizes as 12.3M instead of KiB.")
+        bool, option("-k", "--abbreviate", help="Sizes as 12.3M instead of KiB.")
     ] = False,
     root: Root = LIVE_HOST,
     as_json: Json = False,
@@ -118,14 +110,12 @@ def maps(
 
 
 def pmap(
-    pids: Annotated[list[int], typer.Argument(metavar="PID...", help="The processes.")],
-    extended: Annotated[bool, typer.Option("-x", "--extended", help="RSS and dirty too.")] = False,
-    device: Annotated[bool, typer.Option("-d", "--device", help="Offset and device.")] = False,
-    more: Annotated[
-        int, typer.Option("-X", count=True, help="What smaps tells; -XX: all of it.")
-    ] = 0,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No head and no sums.")] = False,
-    show_path: Annotated[bool, typer.Option("-p", "--show-path", help="Whole paths.")] = False,
+    pids: Annotated[list[int], argument(metavar="PID...", help="The processes.")],
+    extended: Annotated[bool, option("-x", "--extended", help="RSS and dirty too.")] = False,
+    device: Annotated[bool, option("-d", "--device", help="Offset and device.")] = False,
+    more: Annotated[int, option("-X", count=True, help="What smaps tells; -XX: all of it.")] = 0,
+    quiet: Annotated[bool, option("-q", "--quiet", help="No head and no sums.")] = False,
+    show_path: Annotated[bool, option("-p", "--show-path", help="Whole paths.")] = False,
     root: Root = LIVE_HOST,
     as_json: Json = False,
     as_csv: Csv = False,
@@ -155,7 +145,7 @@ def procrank(root: Root = LIVE_HOST, as_json: Json = False, as_csv: Csv = False)
 
 
 def procmem(
-    pid: Annotated[int, typer.Argument(metavar="PID", help="The process.")],
+    pid: Annotated[int, argument(metavar="PID", help="The process.")],
     root: Root = LIVE_HOST,
     as_json: Json = False,
     as_csv: Csv = False,
@@ -168,7 +158,7 @@ def procmem(
 
 
 def dumpsys_meminfo(
-    pid: Annotated[int, typer.Argument(metavar="PID", help="The process.")],
+    pid: Annotated[int, argument(metavar="PID", help="The process.")],
     root: Root = LIVE_HOST,
     as_json: Json = False,
     as_csv: Csv = False,

@@ -1,61 +1,48 @@
 """Owns the words of the system-wide views: vmstat, slabtop, meminfo, zones, cgroups and the rest.
 
-Imports typer, cli/view_words; a view itself only when it is asked for.
+Imports cli/declared, cli/view_words; a view itself only when it is asked for.
 """
 
 from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
+from memtwin.cli.declared import argument, option
 from memtwin.cli.view_words import LIVE_HOST, Csv, Interval, Json, Live, Once, Root
 from memtwin.errors import UserError
 
-Rows = Annotated[int | None, typer.Option("--rows", metavar="N", help="The first N rows alone.")]
+Rows = Annotated[int | None, option("--rows", metavar="N", help="The first N rows alone.")]
 Seconds = Annotated[
-    float | None, typer.Option("-d", "--delay", metavar="S", help="Look every S seconds.")
+    float | None, option("-d", "--delay", metavar="S", help="Look every S seconds.")
 ]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Declare the commands to `app`."""
-    for command in (
-        vmstat, slabtop, meminfo, buddyinfo, zoneinfo, vmallocinfo, cgroups, zram, dirty, pressure
-    ):  # fmt: skip
-        app.command()(command)
-
-
 def vmstat(
-    delay: Annotated[float | None, typer.Argument(metavar="DELAY", help="Seconds.")] = None,
-    count: Annotated[int | None, typer.Argument(metavar="COUNT", help="Looks.")] = None,
-    active: Annotated[bool, typer.Option("-a", "--active", help="Active, inactive.")] = False,
-    forks: Annotated[bool, typer.Option("-f", "--forks", help="Forks since boot.")] = False,
-    slabs: Annotated[bool, typer.Option("-m", "--slabs", help="Slab caches.")] = False,
-    one_header: Annotated[
-        bool, typer.Option("-n", "--one-header", help="Print the head once.")
-    ] = False,
-    stats: Annotated[bool, typer.Option("-s", "--stats", help="Counters since boot.")] = False,
-    disk: Annotated[bool, typer.Option("-d", "--disk", help="Disks.")] = False,
-    disk_sum: Annotated[bool, typer.Option("-D", "--disk-sum", help="Sums of disks.")] = False,
+    delay: Annotated[float | None, argument(metavar="DELAY", help="Seconds.")] = None,
+    count: Annotated[int | None, argument(metavar="COUNT", help="Looks.")] = None,
+    active: Annotated[bool, option("-a", "--active", help="Active, inactive.")] = False,
+    forks: Annotated[bool, option("-f", "--forks", help="Forks since boot.")] = False,
+    slabs: Annotated[bool, option("-m", "--slabs", help="Slab caches.")] = False,
+    one_header: Annotated[bool, option("-n", "--one-header", help="Print the head once.")] = False,
+    stats: Annotated[bool, option("-s", "--stats", help="Counters since boot.")] = False,
+    disk: Annotated[bool, option("-d", "--disk", help="Disks.")] = False,
+    disk_sum: Annotated[bool, option("-D", "--disk-sum", help="Sums of disks.")] = False,
     partition: Annotated[
-        str | None, typer.Option("-p", "--partition", metavar="DEV", help="One device.")
+        str | None, option("-p", "--partition", metavar="DEV", help="One device.")
     ] = None,
-    unit: Annotated[
-        str, typer.Option("-S", "--unit", metavar="U", help="Unit: b, k, K, m or M.")
-    ] = "K",
-    wide: Annotated[bool, typer.Option("-w", "--wide", help="Wide columns.")] = False,
-    timestamp: Annotated[bool, typer.Option("-t", "--timestamp", help="Add the time.")] = False,
+    unit: Annotated[str, option("-S", "--unit", metavar="U", help="Unit: b, k, K, m or M.")] = "K",
+    wide: Annotated[bool, option("-w", "--wide", help="Wide columns.")] = False,
+    timestamp: Annotated[bool, option("-t", "--timestamp", help="Add the time.")] = False,
     no_first: Annotated[
-        bool, typer.Option("-y", "--no-first", help="Leave out the line since boot.")
+        bool, option("-y", "--no-first", help="Leave out the line since boot.")
     ] = False,
     reclaim: Annotated[
-        bool, typer.Option("--reclaim", help="What reclaim scanned, freed and cost.")
+        bool, option("--reclaim", help="What reclaim scanned, freed and cost.")
     ] = False,
     root: Root = LIVE_HOST,
     as_json: Json = False,
     as_csv: Csv = False,
-    once: Annotated[bool, typer.Option("--once", help="Look once.")] = False,
+    once: Annotated[bool, option("--once", help="Look once.")] = False,
     live: Live = False,
     interval: Interval = None,
 ) -> None:
@@ -96,11 +83,9 @@ def vmstat(
 
 
 def slabtop(
-    once: Annotated[
-        bool, typer.Option("-o", "-n", "--once", help="Look once (as when piped).")
-    ] = False,
+    once: Annotated[bool, option("-o", "-n", "--once", help="Look once (as when piped).")] = False,
     sort: Annotated[
-        str, typer.Option("-s", "--sort", metavar="C", help="Sort by a b c l v n o p s or u.")
+        str, option("-s", "--sort", metavar="C", help="Sort by a b c l v n o p s or u.")
     ] = "o",
     delay: Seconds = None,
     rows: Rows = None,
@@ -121,7 +106,7 @@ def slabtop(
 
 def meminfo(
     explain: Annotated[
-        str | None, typer.Option("--explain", metavar="NAME", help="This line alone.")
+        str | None, option("--explain", metavar="NAME", help="This line alone.")
     ] = None,
     root: Root = LIVE_HOST,
     as_json: Json = False,
@@ -171,7 +156,7 @@ def zoneinfo(
 
 
 def vmallocinfo(
-    by: Annotated[str, typer.Option("--by", help="caller, kind or area.")] = "caller",
+    by: Annotated[str, option("--by", help="caller, kind or area.")] = "caller",
     rows: Rows = None,
     root: Root = LIVE_HOST,
     as_json: Json = False,
@@ -194,12 +179,12 @@ def vmallocinfo(
 def cgroups(
     sort: Annotated[
         str,
-        typer.Option(
+        option(
             "-s", "--sort", help="path, current, anon, file, kernel, swap, used, dirty or oom ..."
         ),
     ] = "path",
     depth: Annotated[
-        int | None, typer.Option("--depth", metavar="N", help="So many levels below the root.")
+        int | None, option("--depth", metavar="N", help="So many levels below the root.")
     ] = None,
     rows: Rows = None,
     root: Root = LIVE_HOST,
@@ -250,7 +235,7 @@ def dirty(
 
 
 def pressure(
-    by_cgroup: Annotated[bool, typer.Option("--cgroups", help="Each cgroup too.")] = False,
+    by_cgroup: Annotated[bool, option("--cgroups", help="Each cgroup too.")] = False,
     root: Root = LIVE_HOST,
     as_json: Json = False,
     as_csv: Csv = False,

@@ -1,6 +1,6 @@
 """Owns the words of the commands that account and watch: ledger, watch and leaks.
 
-Imports typer and cli/view_words; what a command does stands in its own module.
+Imports cli/declared and cli/view_words; what a command does stands in its own module.
 """
 
 from __future__ import annotations
@@ -8,21 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
+from memtwin.cli.declared import Command, Unknown, argument, option
 from memtwin.cli.view_words import LIVE_HOST, Csv, Interval, Json, Live, Once, Root
-
-
-def add_to(app: typer.Typer) -> None:
-    """Declare the commands."""
-    app.command()(ledger)
-    app.command()(leaks)
-    app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(watch)
 
 
 def ledger(
     census: Annotated[
-        bool, typer.Option("--census", help="As root: count every frame by its own flags too.")
+        bool, option("--census", help="As root: count every frame by its own flags too.")
     ] = False,
     root: Root = LIVE_HOST,
     as_json: Json = False,
@@ -30,7 +22,7 @@ def ledger(
     once: Once = False,
     live: Live = False,
     interval: Interval = None,
-    count: Annotated[int | None, typer.Option("--count", help="How many looks.")] = None,
+    count: Annotated[int | None, option("--count", help="How many looks.")] = None,
 ) -> None:
     """Every page of MemTotal in exactly one row, and the remainder in its own.
 
@@ -46,41 +38,42 @@ def ledger(
 
 
 def watch(
-    context: typer.Context,
+    command: Command,
+    unknown: Unknown,
     store: Annotated[
-        Path | None, typer.Argument(metavar="[STORE]", help="A store to look back into.")
+        Path | None, argument(metavar="[STORE]", help="A store to look back into.")
     ] = None,
     view: Annotated[
-        list[str] | None, typer.Argument(metavar="[VIEW]...", help="A view and its words.")
+        list[str] | None, argument(metavar="[VIEW]...", help="A view and its words.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", metavar="DIR", help="Sample into this store.")
+        Path | None, option("-o", "--out", metavar="DIR", help="Sample into this store.")
     ] = None,
     interval: Annotated[
-        str | None, typer.Option(metavar="S", help="From sample to sample (1s), or shown to shown.")
+        str | None, option(metavar="S", help="From sample to sample (1s), or shown to shown.")
     ] = None,
     for_: Annotated[
-        str | None, typer.Option("--for", metavar="SPAN", help="Sample so long, as 10m.")
+        str | None, option("--for", metavar="SPAN", help="Sample so long, as 10m.")
     ] = None,
-    at: Annotated[str | None, typer.Option(metavar="TIME", help="Look at this moment.")] = None,
+    at: Annotated[str | None, option(metavar="TIME", help="Look at this moment.")] = None,
     from_: Annotated[
-        str | None, typer.Option("--from", metavar="TIME", help="Look from this moment on.")
+        str | None, option("--from", metavar="TIME", help="Look from this moment on.")
     ] = None,
-    to: Annotated[str | None, typer.Option(metavar="TIME", help="Look up to this moment.")] = None,
-    rows: Annotated[int, typer.Option(help="Rows of the timeline.")] = 20,
+    to: Annotated[str | None, option(metavar="TIME", help="Look up to this moment.")] = None,
+    rows: Annotated[int, option(help="Rows of the timeline.")] = 20,
     root: Root = LIVE_HOST,
-    rotate: Annotated[str, typer.Option(metavar="SPAN", help="Seal the store so often.")] = "5m",
+    rotate: Annotated[str, option(metavar="SPAN", help="Seal the store so often.")] = "5m",
     cap: Annotated[
-        str, typer.Option(metavar="SIZE", help="The oldest samples go when the store is larger.")
+        str, option(metavar="SIZE", help="The oldest samples go when the store is larger.")
     ] = "1G",
     budget: Annotated[
-        float, typer.Option(metavar="PERCENT", help="Of a CPU, to read smaps_rollup and maps.")
+        float, option(metavar="PERCENT", help="Of a CPU, to read smaps_rollup and maps.")
     ] = 0.5,
     export: Annotated[
-        str | None, typer.Option(metavar="FORMAT", help="Serve metrics over HTTP: prometheus.")
+        str | None, option(metavar="FORMAT", help="Serve metrics over HTTP: prometheus.")
     ] = None,
     listen: Annotated[
-        str, typer.Option(metavar="ADDR", help="ADDRESS:PORT to serve on.")
+        str, option(metavar="ADDR", help="ADDRESS:PORT to serve on.")
     ] = "127.0.0.1:9843",
     as_json: Json = False,
     as_csv: Csv = False,
@@ -95,7 +88,7 @@ def watch(
 
     words = watch_run.Words(
         store=store,
-        view=[*(view or []), *context.args, *context.obj],
+        view=[*(view or []), *unknown, *command],
         out=out,
         interval=interval,
         for_=for_,
@@ -115,21 +108,21 @@ def watch(
 
 def leaks(
     store: Annotated[
-        Path | None, typer.Argument(metavar="[STORE]", help="A store of memtwin watch.")
+        Path | None, argument(metavar="[STORE]", help="A store of memtwin watch.")
     ] = None,
     for_: Annotated[
-        str, typer.Option("--for", metavar="SPAN", help="Without a store: sample so long.")
+        str, option("--for", metavar="SPAN", help="Without a store: sample so long.")
     ] = "10m",
     interval: Annotated[
-        str, typer.Option(metavar="SPAN", help="Without a store: from sample to sample.")
+        str, option(metavar="SPAN", help="Without a store: from sample to sample.")
     ] = "5s",
     from_: Annotated[
-        str | None, typer.Option("--from", metavar="TIME", help="Of the store, from this moment.")
+        str | None, option("--from", metavar="TIME", help="Of the store, from this moment.")
     ] = None,
     to: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Of the store, up to this moment.")
+        str | None, option(metavar="TIME", help="Of the store, up to this moment.")
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="Show what does not grow too.")] = False,
+    every: Annotated[bool, option("--all", help="Show what does not grow too.")] = False,
     root: Root = LIVE_HOST,
     as_json: Json = False,
     as_csv: Csv = False,
