@@ -1,25 +1,19 @@
-"""Owns the views that people know from phones: procrank, procmem and dumpsys meminfo.
+"""Owns the views that people know from phones: procrank and procmem.
 
-Imports cli/view, cli/maps_view, analysis/android_memory and observe's scan. Sums nothing itself
-but the last lines.
+Imports cli/view, cli/maps_view, analysis/usage and observe's scan. Sums nothing itself but the
+last lines. Layouts are those of libmeminfo, Android 15.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from memtwin.analysis import usage
-from memtwin.analysis.android_memory import (
-    AppSummary,
-    CategoryRow,
-    by_category,
-    summary_of,
-    total_of,
-)
 from memtwin.cli.columns_text import DASH
 from memtwin.cli.maps_view import read_areas
 from memtwin.cli.view import Absent, Look, Snapshot
@@ -27,22 +21,24 @@ from memtwin.errors import UserError
 from memtwin.observe.map_files import MapArea
 from memtwin.observe.meminfo import MemInfo, parse_meminfo
 from memtwin.observe.processes import scan as process_scan
-from memtwin.observe.processes.record import Process, command_of
+from memtwin.observe.processes.record import Process
 from memtwin.observe.processes.scan import Part, ProcessScan
 from memtwin.observe.source import TreeSource, printable
 from memtwin.observe.swaps import parse_mm_stat
 from memtwin.units import KIB
 
 _RANK_HEADS = ("Rss", "Pss", "Uss")
-_SWAP_HEADS = ("Swap", "PSwap", "USwap", "ZSwap")
+_SWAP_HEADS = ("Swap", "PSwap", "USwap")
 _MEM_FIGURES = {
     "rss_kib": ("Rss",), "pss_kib": ("Pss",), "uss_kib": ("Private_Clean", "Private_Dirty"),
     "shared_clean_kib": ("Shared_Clean",), "shared_dirty_kib": ("Shared_Dirty",),
     "private_clean_kib": ("Private_Clean",), "private_dirty_kib": ("Private_Dirty",),
+    "thp_kib": ("AnonHugePages",),
 }  # fmt: skip
-_MEM_HEADS = ("Vss", "Rss", "Pss", "Uss", "ShCl", "ShDi", "PrCl", "PrDi")
+_MEM_HEADS = ("Vss", "Rss", "Pss", "Uss", "ShCl", "ShDi", "PrCl", "PrDi", "THP", "Flags")
 _NO_USWAP = Absent("USwap", "smaps does not tell which swapped pages no one shares")
-_NO_HEAP = Absent("Heap Size, Alloc and Free", "only the process itself knows them")
+_NO_ADJ = 1001  # processrecord.cpp: OOM_SCORE_ADJ_MAX + 1, what could not be read
+SORTS = ("vss", "rss", "pss", "uss", "swap", "oom")
 
 
 class RankRow(msgspec.Struct):
@@ -56,6 +52,7 @@ class RankRow(msgspec.Struct):
     swap_bytes: int | None
     swap_pss_bytes: int | None
     z_swap_bytes: int | None
+    oom_score_adj: int | None
     command: str
 
 
@@ -63,6 +60,7 @@ class ProcMemRow(msgspec.Struct):
     """One mapping of procmem."""
 
     name: str
+    flags: str
     vss_kib: int
     rss_kib: int
     pss_kib: int
@@ -71,32 +69,54 @@ class ProcMemRow(msgspec.Struct):
     shared_dirty_kib: int
     private_clean_kib: int
     private_dirty_kib: int
+    thp_kib: int
 
 
-def procrank_look(root: Path) -> Look:
-    """How to rank the processes of `root` by PSS."""
+class Columns(NamedTuple):
+    """Which columns procrank has: swap where there is any, zram where it is in use."""
+
+    oom: bool
+    swap: bool
+    zram: bool
+
+
+def rank_keys(sort: str) -> Callable[[RankRow], int]:
+    """What `sort` orders processes by. Raises UserError for a word that is not one of SORTS."""
+    if sort not in SORTS:
+        raise UserError(f"--sort: found {sort!r}, allowed are {', '.join(SORTS)}")
+    if sort == "oom":
+        return lambda row: _NO_ADJ if row.oom_score_adj is None else row.oom_score_adj
+    return lambda row: getattr(row, f"{sort}_bytes") or 0
+
+
+def procrank_look(root: Path, sort: str = "pss", *, reverse: bool = False) -> Look:
+    """How to rank the processes of `root`, by PSS unless `sort` says otherwise."""
+    key = rank_keys(sort)
     source = TreeSource(root)
-    scan = ProcessScan(source, Part.STAT | Part.COMMAND)
+    scan = ProcessScan(source, Part.STAT | Part.COMMAND | Part.OOM)
 
     def look() -> Snapshot:
         processes = usage.with_memory(process_scan.look(scan))
         if not processes:
             raise UserError(f"--root: found no processes in {root}/proc")
-        info = _meminfo(source)
-        used_bytes = _zram_used_bytes(source)
-        rows = [_rank_row(one, info, used_bytes) for one in processes]
-        rows.sort(key=lambda row: -(row.pss_bytes or 0))
+        info = read_meminfo(source)
+        used_bytes = zram_used_bytes(source)
+        rows = [_rank_row(one, info, used_bytes, source) for one in processes]
+        rows.sort(key=key, reverse=not reverse)
         seen = usage.seen(processes)
         notes = [f"{seen.read_count} of {seen.count} processes readable"]
-        text = _rank_text(rows, info, used_bytes)
-        absent = [_NO_USWAP] if _has_swap(info) else []
+        has_swap = bool(info is not None and info.swap_total_kib)
+        columns = Columns(sort == "oom", has_swap, bool(has_swap and used_bytes))
+        text = _rank_text(rows, columns) + _machine_text(info, used_bytes)
+        absent = [_NO_USWAP] if has_swap else []
         totals = msgspec.structs.asdict(usage.total(processes))
         return Snapshot("procrank", rows, text, totals, absent, notes, str(root), time.time())
 
     return look
 
 
-def _meminfo(source: TreeSource) -> MemInfo | None:
+def read_meminfo(source: TreeSource) -> MemInfo | None:
+    """What /proc/meminfo tells, if it can be read."""
     text = source.read("/proc/meminfo")
     try:
         return None if text is None else parse_meminfo(text)
@@ -104,7 +124,7 @@ def _meminfo(source: TreeSource) -> MemInfo | None:
         return None
 
 
-def _zram_used_bytes(source: TreeSource) -> int | None:
+def zram_used_bytes(source: TreeSource) -> int | None:
     """What all zram devices take of memory; None without any."""
     found = []
     for name in source.names("/sys/block"):
@@ -117,8 +137,13 @@ def _zram_used_bytes(source: TreeSource) -> int | None:
     return sum(found) if found else None
 
 
-def _has_swap(info: MemInfo | None) -> bool:
-    return bool(info is not None and info.swap_total_kib)
+def argument_zero(data: bytes | None) -> str:
+    """The first word of a cmdline text: what Android calls a process.
+
+    >>> argument_zero(b"com.example" + bytes(2) + b"-x")
+    'com.example'
+    """
+    return (data or b"").partition(b"\0")[0].decode(errors="surrogateescape")
 
 
 def _swap_used_kib(info: MemInfo | None) -> int:
@@ -127,10 +152,14 @@ def _swap_used_kib(info: MemInfo | None) -> int:
     return info.swap_total_kib - info.swap_free_kib
 
 
-def _rank_row(process: Process, info: MemInfo | None, zram_bytes: int | None) -> RankRow:
-    z_swap, used_bytes = None, _swap_used_kib(info) * KIB
-    if zram_bytes is not None and process.swap_pss_bytes is not None and used_bytes:
-        z_swap = process.swap_pss_bytes * zram_bytes // used_bytes
+def _rank_row(
+    process: Process, info: MemInfo | None, zram_bytes: int | None, source: TreeSource
+) -> RankRow:
+    z_swap, used_kib = None, _swap_used_kib(info)
+    if zram_bytes is not None and process.swap_pss_bytes is not None and used_kib:
+        # smapinfo.cpp run_procrank(): the ratio of whole KiB
+        z_swap = process.swap_pss_bytes * (zram_bytes // KIB) // used_kib
+    command = argument_zero(source.read_bytes(f"/proc/{process.pid}/cmdline"))
     return RankRow(
         process.pid,
         process.vss_bytes,
@@ -140,36 +169,47 @@ def _rank_row(process: Process, info: MemInfo | None, zram_bytes: int | None) ->
         process.swap_bytes,
         process.swap_pss_bytes,
         z_swap,
-        process.command or process.comm,
+        process.oom_score_adj,
+        command or f"[{process.comm}]",
     )
 
 
-def _rank_text(rows: Sequence[RankRow], info: MemInfo | None, zram_bytes: int | None) -> str:
-    with_swap = _has_swap(info)
-    heads = [*_RANK_HEADS, *(_SWAP_HEADS if with_swap else ())]
-    lines = [f"  PID  {'Vss':>8}  " + "  ".join(f"{head:>7}" for head in heads) + "  cmdline"]
+def _rank_text(rows: Sequence[RankRow], columns: Columns) -> str:
+    """smapinfo.cpp print_header(), print_processrecord(), print_divider() and print_totals()."""
+    heads = [*_RANK_HEADS, *(_SWAP_HEADS if columns.swap else ()), *(["ZSwap"] * columns.zram)]
+    oom = f"{'oom':>5}  " if columns.oom else ""
+    lines = [f"{'PID':>5}  {oom}{'Vss':>8}  {_row(heads)}cmdline"]
     for row in rows:
-        cells = [row.rss_bytes, row.pss_bytes, row.uss_bytes]
-        if with_swap:
-            cells += [row.swap_bytes, row.swap_pss_bytes, None, row.z_swap_bytes]
-        line = "  ".join(f"{_k(cell):>7}" for cell in cells)
-        lines.append(f"{row.pid:5}  {_k(row.vss_bytes):>8}  {line}  {printable(row.command)}")
+        cells = [row.rss_bytes, row.pss_bytes, row.uss_bytes, *_swap_cells(row, columns)]
+        adj = _NO_ADJ if row.oom_score_adj is None else row.oom_score_adj
+        oom = f"{adj:>5}  " if columns.oom else ""
+        line = _row([_k(cell) for cell in cells])
+        lines.append(f"{row.pid:5}  {oom}{_k(row.vss_bytes):>8}  {line}{printable(row.command)}")
     sums = [_sum(row.pss_bytes for row in rows), _sum(row.uss_bytes for row in rows)]
-    if with_swap:
-        sums += [_sum(row.swap_bytes for row in rows), _sum(row.swap_pss_bytes for row in rows)]
-        sums += [None, _sum(row.z_swap_bytes for row in rows)]
-    blank = " " * (5 + 2 + 8 + 2 + 7)
-    lines.append(f"{blank}  " + "  ".join(f"{'-' * 6:>7}" for _ in sums) + "  ------")
-    lines.append(f"{blank}  " + "  ".join(f"{_k(one):>7}" for one in sums) + "  TOTAL")
-    lines += ["", *_machine_lines(info, zram_bytes)]
-    return "".join(f"{line}\n" for line in lines)
+    sums += map(_sum, zip(*(_swap_cells(row, columns) for row in rows), strict=True))
+    blank = f"{'':5}  {'       ' if columns.oom else ''}{'':8}  {'':7}  "
+    lines.append(blank + _row(["------"] * len(sums)) + "------")
+    lines.append(blank + _row([_k(one) for one in sums]) + "TOTAL")
+    return "".join(f"{line}\n" for line in [*lines, ""])
 
 
-def _machine_lines(info: MemInfo | None, zram_bytes: int | None) -> list[str]:
+def _row(cells: Sequence[str]) -> str:
+    return "".join(f"{cell:>7}  " for cell in cells)
+
+
+def _swap_cells(row: RankRow, columns: Columns) -> list[int | None]:
+    if not columns.swap:
+        return []
+    cells = [row.swap_bytes, row.swap_pss_bytes, None]
+    return [*cells, row.z_swap_bytes] if columns.zram else cells
+
+
+def _machine_text(info: MemInfo | None, zram_bytes: int | None) -> str:
+    """smapinfo.cpp print_sysmeminfo()."""
     lines = []
-    if zram_bytes is not None and info is not None:
+    if info is not None and info.swap_total_kib:
         lines.append(
-            f"ZRAM: {zram_bytes // KIB}K physical used for {_swap_used_kib(info)}K in swap"
+            f"ZRAM: {(zram_bytes or 0) // KIB}K physical used for {_swap_used_kib(info)}K in swap"
             f" ({info.swap_total_kib}K total swap)"
         )
     if info is not None:
@@ -180,7 +220,7 @@ def _machine_lines(info: MemInfo | None, zram_bytes: int | None) -> list[str]:
         )  # fmt: skip
         words = [f"{DASH if n is None else f'{n}K'} {what}" for n, what in shown]
         lines.append(f" RAM: {', '.join(words)}")
-    return lines
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _k(size_bytes: int | None) -> str:
@@ -192,8 +232,10 @@ def _sum(figures: Iterable[int | None]) -> int | None:
     return sum(found) if found else None
 
 
-def procmem_look(root: Path, pid: int) -> Look:
-    """How to look at each mapping of `pid` as procmem does."""
+def procmem_look(root: Path, pid: int, sort: str = "map", *, resident_only: bool = False) -> Look:
+    """How to look at each mapping of `pid` as procmem does; `sort`: map (their order), pss, uss."""
+    if sort not in ("map", "pss", "uss"):
+        raise UserError(f"--sort: found {sort!r}, allowed are map, pss, uss")
     source = TreeSource(root)
 
     def look() -> Snapshot:
@@ -202,7 +244,11 @@ def procmem_look(root: Path, pid: int) -> Look:
         whole = None
         if rows:
             columns = zip(*map(_mem_cells, rows), strict=True)
-            whole = ProcMemRow("TOTAL", *map(sum, columns))
+            whole = ProcMemRow("TOTAL", "", *map(sum, columns))
+        if sort != "map":
+            rows.sort(key=lambda row: -int(getattr(row, f"{sort}_kib")))
+        if resident_only:
+            rows = [row for row in rows if row.rss_kib]
         text = _mem_text(rows, whole)
         totals = {} if whole is None else msgspec.structs.asdict(whole)
         return Snapshot("procmem", rows, text, totals, read.absent, [], str(root), time.time())
@@ -212,65 +258,27 @@ def procmem_look(root: Path, pid: int) -> Look:
 
 def _mem_row(area: MapArea) -> ProcMemRow:
     figures = {name: area.sum_kib(*keys) or 0 for name, keys in _MEM_FIGURES.items()}
-    return ProcMemRow(name=area.path or "[anon]", vss_kib=area.size_kib, **figures)
+    # procmem.cpp show(): never "s"
+    flags = area.perms[:3] + "p"
+    return ProcMemRow(name=area.path, flags=flags, vss_kib=area.size_kib, **figures)
 
 
 def _mem_cells(row: ProcMemRow) -> list[int]:
-    return [getattr(row, name) for name in row.__struct_fields__[1:]]
+    return [getattr(row, name) for name in row.__struct_fields__[2:]]
 
 
 def _mem_text(rows: Sequence[ProcMemRow], whole: ProcMemRow | None) -> str:
-    bar = "  ".join("-" * 7 for _ in _MEM_HEADS)
-    lines = ["  ".join(f"{head:>7}" for head in _MEM_HEADS) + "  Name", bar]
-    for row in [*rows, *([] if whole is None else [whole])]:
-        if row is whole:
-            lines.append(bar)
-        lines.append(
-            "  ".join(f"{f'{cell}K':>7}" for cell in _mem_cells(row)) + f"  {printable(row.name)}"
-        )
+    """procmem.cpp print_header(), print_separator() and print_stats()."""
+    bar = _row(["-------"] * len(_MEM_HEADS))
+    lines = [_row(_MEM_HEADS) + "Name", bar]
+    for row in rows:
+        lines.append(f"{_mem_stats(row)}{row.flags:>7}  {printable(row.name)}")
+    lines.append(bar)
+    if whole is not None:
+        lines.append(f"{_mem_stats(whole)}TOTAL")
     return "".join(f"{line}\n" for line in lines)
 
 
-def dumpsys_look(root: Path, pid: int) -> Look:
-    """How to look at the categories of `pid`'s memory as dumpsys meminfo does."""
-    source = TreeSource(root)
-
-    def look() -> Snapshot:
-        read = read_areas(source, pid)
-        rows = by_category(read.text.areas)
-        command = command_of(source.read_bytes(f"/proc/{pid}/cmdline") or b"") or "?"
-        summary = summary_of(rows)
-        text = _category_text(rows, f"** MEMINFO in pid {pid} [{printable(command)}] **")
-        text += _summary_text(summary)
-        totals = msgspec.to_builtins(summary)
-        absent = [*read.absent, _NO_HEAP]
-        return Snapshot("dumpsys-meminfo", rows, text, totals, absent, [], str(root), time.time())
-
-    return look
-
-
-def _category_text(rows: Sequence[CategoryRow], title: str) -> str:
-    heads = (("Pss", "Total"), ("Private", "Dirty"), ("Private", "Clean"), ("SwapPss", "Dirty"),
-             ("Rss", "Total"))  # fmt: skip
-    lines = ["Applications Memory Usage (in Kilobytes):", "", title]
-    lines += [" " * 13 + "".join(f"{head[n]:>9}" for head in heads) for n in (0, 1)]
-    lines.append(" " * 13 + "".join(f"{'-' * 6:>9}" for _ in heads))
-    for row in [*rows, total_of(rows)]:
-        cells = [row.pss_kib, row.private_dirty_kib, row.private_clean_kib, row.swap_pss_kib,
-                 row.rss_kib]  # fmt: skip
-        if any(cells) or row.name in ("Native Heap", "Dalvik Heap", "TOTAL"):
-            lines.append(f"{row.name:>13}" + "".join(f"{cell:>9}" for cell in cells))
-    return "".join(f"{line}\n" for line in lines)
-
-
-def _summary_text(summary: AppSummary) -> str:
-    lines = ["", " App Summary", f"{'Pss(KB)':>30}{'Rss(KB)':>31}", f"{'-' * 6:>30}{'-' * 6:>31}"]
-    for name in dict.fromkeys([*summary.pss_kib, *summary.rss_kib]):
-        pss, rss = summary.pss_kib.get(name, ""), summary.rss_kib.get(name, "")
-        lines.append(f"{name + ':':>21}{pss:>9}{rss:>31}".rstrip())
-    lines.append("")
-    lines.append(
-        f"{'TOTAL PSS:':>21}{summary.total_pss_kib:>9}{'TOTAL RSS:':>22}{summary.total_rss_kib:>9}"
-        f"{'TOTAL SWAP PSS:':>21}{summary.total_swap_pss_kib:>9}"
-    )
-    return "".join(f"{line}\n" for line in lines)
+def _mem_stats(row: ProcMemRow) -> str:
+    # the last of them has one blank behind it, so flags stand left of their head
+    return "  ".join(f"{cell:6}K" for cell in _mem_cells(row)) + " "

@@ -29,8 +29,9 @@ COMMANDS: dict[str, str] = {
     "free": "free_words",
     **dict.fromkeys(("mount", "inside"), "mount_words"),
     "delays": "oom_words",
+    **dict.fromkeys(("ps", "maps", "pmap"), "process_words"),
     **dict.fromkeys(
-        ("ps", "maps", "pmap", "procrank", "procmem", "dumpsys-meminfo"), "process_words"
+        ("procrank", "procmem", "librank", "showmap", "dumpsys-meminfo"), "android_words"
     ),
     **dict.fromkeys(
         (

@@ -1,4 +1,4 @@
-"""Owns the words of the commands about processes: ps, maps, pmap and those of Android.
+"""Owns the words of the commands about processes: ps, maps and pmap.
 
 Imports cli/declared and cli/view_words; what a command does stands in its own module.
 """
@@ -134,37 +134,3 @@ def pmap(
     )
     how = view.showing(as_json=as_json, as_csv=as_csv, once=True, live=False)
     view.show(maps_view.pmap_look(root, pids, words), how)
-
-
-def procrank(root: Root = LIVE_HOST, as_json: Json = False, as_csv: Csv = False) -> None:
-    """Processes by PSS, with swap and zram, as Android's procrank shows them."""
-    from memtwin.cli import android_view, view
-
-    how = view.showing(as_json=as_json, as_csv=as_csv, once=True, live=False)
-    view.show(android_view.procrank_look(root), how)
-
-
-def procmem(
-    pid: Annotated[int, argument(metavar="PID", help="The process.")],
-    root: Root = LIVE_HOST,
-    as_json: Json = False,
-    as_csv: Csv = False,
-) -> None:
-    """Each mapping of a process, as Android's procmem shows them."""
-    from memtwin.cli import android_view, view
-
-    how = view.showing(as_json=as_json, as_csv=as_csv, once=True, live=False)
-    view.show(android_view.procmem_look(root, pid), how)
-
-
-def dumpsys_meminfo(
-    pid: Annotated[int, argument(metavar="PID", help="The process.")],
-    root: Root = LIVE_HOST,
-    as_json: Json = False,
-    as_csv: Csv = False,
-) -> None:
-    """An app's memory by category, as Android's dumpsys meminfo shows it."""
-    from memtwin.cli import android_view, view
-
-    how = view.showing(as_json=as_json, as_csv=as_csv, once=True, live=False)
-    view.show(android_view.dumpsys_look(root, pid), how)
