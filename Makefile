@@ -60,9 +60,11 @@ ORACLE ?= ../shared/oracle
 fidelity: build differs
 	@$(PY) tools/fidelity.py --oracle $(ORACLE)
 
-# the twin's malloc against the C library of this machine; a part of it is in `make test`
+# the twin's malloc against the C library of this machine; a part of it is in `make test`.
+# GLIBCS names a directory of others, one below it for each (docs/HACKING.md)
+GLIBCS ?=
 heap-truth: build
-	@$(PY) tools/heap_truth.py
+	@$(PY) tools/heap_truth.py $(patsubst %,--glibc %,$(wildcard $(GLIBCS:%=%/*)))
 
 # collects the `# DIFFERS:` lines into docs/FIDELITY.md
 differs: venv

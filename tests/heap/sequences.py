@@ -11,7 +11,9 @@ OP_MALLOC, OP_FREE, OP_REALLOC, OP_CALLOC, OP_MEMALIGN, OP_POSIX_MEMALIGN, OP_AL
     1, 8
 )
 OP_MALLOPT, OP_TRIM, OP_MALLINFO, OP_STATS, OP_INFO, OP_RESIDENT = range(20, 26)
-OP_THREAD_START, OP_THREAD_EXIT, OP_SBRK, OP_POKE, OP_FREE_AT, OP_REALLOC_AT = range(26, 32)
+OP_THREAD_START, OP_THREAD_EXIT, OP_SBRK, OP_POKE, OP_FREE_AT, OP_REALLOC_AT, OP_WALL = range(
+    26, 33
+)
 
 EVENT = np.dtype(
     [("op", "<u4"), ("thread", "<u4"), ("slot", "<u8"), ("size", "<i8"), ("argument", "<u8")]
@@ -32,6 +34,7 @@ class Mix:
     info: int = 0
     live: int = 600  # blocks held in the middle of the run
     churn: int = 0  # of 100 frees, how many take the youngest block
+    nudge: int = 0  # of 100 reallocs, how many change the size by little
 
 
 SMALL = ((6, 0, 128), (3, 0, 1100), (1, 1000, 3000))
@@ -51,6 +54,7 @@ MIXES = {
     "calloc": Mix(WIDE, calloc=10, realloc=1),
     "mallopt": Mix(WIDE, calloc=2, realloc=2, memalign=1, mallopt=1, trim=1, live=150),
     "trim": Mix(WIDE, realloc=2, trim=1, info=1, live=900),
+    "nudge": Mix((*WIDE, *LARGE), realloc=20, live=80, nudge=70),
     "everything": Mix((*WIDE, *LARGE), 4, 4, 3, 0, 1, 1, live=120),
 }
 
@@ -68,6 +72,13 @@ def with_every(events: np.ndarray, count: int, rows: list[tuple[int, ...]]) -> n
         if number % count == 0:
             out += rows
     return np.array(out, dtype=EVENT)
+
+
+def walled(name: str, seed: int, events: int, distance_bytes: int = 300_000) -> np.ndarray:
+    """The events of a mix; a hundredth on, a mapping comes to stand in the way of the break."""
+    rows = [tuple(event) for event in sequence(name, seed, events)]
+    rows.insert(events // 100, (OP_WALL, 0, 0, distance_bytes, 0))
+    return np.array(rows, dtype=EVENT)
 
 
 def threaded(name: str, seed: int, threads: int, events: int) -> np.ndarray:
@@ -89,6 +100,7 @@ class _Writer:
         self.mix = mix
         self.chance = chance
         self.live: list[int] = []
+        self.sizes: dict[int, int] = {}  # what was asked for last, by slot
         self.free = list(range(1, SLOTS))
 
     def write(self, count: int) -> np.ndarray:
@@ -97,6 +109,7 @@ class _Writer:
             # the population swells and shrinks, so that tops are reached, cut and given back
             phase = abs((number * 6 / count) % 2 - 1)
             rows[number] = self._event(int(self.mix.live * (0.1 + 1.4 * phase)))
+            self.sizes[int(rows[number]["slot"])] = int(rows[number]["size"])
         return rows
 
     def _size(self) -> int:
@@ -150,6 +163,9 @@ class _Writer:
             self.live.append(slot)
             return OP_REALLOC, 0, slot, size, 0
         slot = self.chance.choice(self.live)
+        if self.mix.nudge and self.chance.randrange(100) < self.mix.nudge:
+            near = self.chance.choice([10, 40, 40, 5000])
+            size = max(1, self.sizes[slot] + self.chance.randint(-near, near))
         if size == 0:
             self.live.remove(slot)
             self.free.append(slot)

@@ -1,11 +1,9 @@
-"""Runs one sequence of events on the machine's C library and on the twin, and compares them."""
+"""Runs one sequence of events on a real C library and on the twin, and compares them."""
 
 from __future__ import annotations
 
 import os
-import platform
 import re
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -13,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from tests import glibc_builds
+from tests.glibc_builds import Library
 from tests.heap import sequences as seq
 
 from memtwin.heap.address_map import Layout
@@ -23,7 +23,6 @@ from memtwin.heap.event_runner import EventRunner
 from memtwin.heap.heap import Heap
 from memtwin.heap.memory import Touching
 from memtwin.heap.upkeep import mallinfo_numbers, malloc_info, malloc_stats, malloc_trim, mallopt
-from memtwin.heap.versions import versions
 
 SOURCE = Path(__file__).parent / "truth_driver.c"
 FLAGS = ("-O1", "-fno-builtin", "-pthread", "-w")
@@ -42,29 +41,19 @@ class Answers:
     calls: list[tuple[int, ...]]  # (event, kind, address, length, argument, result)
     text: str = ""
     status: int = 0
+    maps: str = ""  # of the process before the first event
     layout: Layout = field(default_factory=Layout)
-
-
-def why_not() -> str:
-    """Why this machine's C library can't be the truth; "" when it can."""
-    if shutil.which("gcc") is None:
-        return "no gcc"
-    name, version = platform.libc_ver()
-    if name != "glibc" or version not in versions() or platform.machine() != "x86_64":
-        return f"{name} {version} on {platform.machine()} is not modelled"
-    return ""
 
 
 def glibc_version() -> str:
     """Of this machine."""
-    return platform.libc_ver()[1]
+    return glibc_builds.installed().version
 
 
-def build_driver(directory: Path) -> Path:
-    """The compiled driver."""
-    built = directory / "truth_driver"
-    subprocess.run(["gcc", *FLAGS, "-o", str(built), str(SOURCE)], check=True)
-    return built
+def build_driver(directory: Path, library: Library | None = None) -> Path:
+    """The compiled driver, to run on `library` or the installed one."""
+    library = library or glibc_builds.installed()
+    return glibc_builds.compile_for(library, [*FLAGS, SOURCE], directory / "truth_driver")
 
 
 def real(
@@ -87,9 +76,9 @@ def real(
         raw = np.fromfile(paths[1], dtype="<u8")
         values = raw[4 : 4 + 2 * len(events)].reshape(-1, 2)
         calls = np.fromfile(paths[2], dtype="<u8").reshape(-1, 7)
-        layout = read_layout(paths[3].read_text())
+        maps = paths[3].read_text()
     found = _without_stacks([_real_call(row) for row in calls])
-    return Answers(values, found, done.stderr, done.returncode, layout)
+    return Answers(values, found, done.stderr, done.returncode, maps, read_layout(maps))
 
 
 def _without_stacks(calls: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
@@ -120,6 +109,8 @@ def read_layout(maps: str) -> Layout:
         found = re.match(r"([0-9a-f]+)-([0-9a-f]+) \S+ \S+ \S+ \S+\s*(.*)", line)
         assert found is not None
         start, end, name = int(found[1], 16), int(found[2], 16), found[3]
+        if name == "[heap]":
+            continue  # what ld.so took from the break: the twin knows
         occupied.append((start, end))
         if start < 0x7000_0000_0000:
             program_end = end
@@ -149,7 +140,7 @@ def twin(
     at = 0
     while at < len(events) and not heap.memory.fault:
         end = at
-        while end < len(events) and events[end]["op"] < seq.OP_MALLOPT:
+        while end < len(events) and _is_plain(events[end]):
             if events[end]["thread"] != events[at]["thread"]:
                 break
             end += 1
@@ -162,6 +153,14 @@ def twin(
             end = at + 1
         at = end
     return Answers(values, _twin_calls(heap.memory.log), "".join(text)), heap
+
+
+def _is_plain(event: np.void) -> bool:
+    """Whether the runner does it: what replays do."""
+    op, alignment = int(event["op"]), int(event["argument"])
+    if op == seq.OP_ALIGNED_ALLOC:
+        return alignment > 0 and alignment & (alignment - 1) == 0
+    return op < seq.OP_MALLOPT
 
 
 def _run_plain(heap: Heap, runner: EventRunner, events: np.ndarray, values: np.ndarray) -> None:
@@ -184,6 +183,10 @@ def _run_special(
         return malloc_trim(heap, size), 0
     if op == seq.OP_MALLINFO:
         return mallinfo_numbers(heap)[argument], 0
+    if op == seq.OP_ALIGNED_ALLOC:
+        address = heap.aligned_alloc(argument, size)
+        runner.row_of_slot[int(event["slot"])] = heap.memory.row_of(address - 16) if address else 0
+        return address, heap.usable_size(address)
     if op in (seq.OP_STATS, seq.OP_INFO):
         text.append(malloc_stats(heap) if op == seq.OP_STATS else malloc_info(heap))
     elif op == seq.OP_RESIDENT:
@@ -196,6 +199,9 @@ def _run_special(
         heap.run_as(0)
     elif op == seq.OP_SBRK:
         return int(heap.system.sbrk(size)), 0
+    elif op == seq.OP_WALL:
+        hint = ((int(heap.system.sbrk(0)) + 4095) & -4096) + (size & -4096)
+        return int(heap.system.mmap(hint, 4096, 0)), 0
     elif op in (seq.OP_POKE, seq.OP_FREE_AT, seq.OP_REALLOC_AT):
         address = heap.address(int(runner.row_of_slot[int(event["slot"])]))
         if op == seq.OP_POKE:

@@ -1,4 +1,4 @@
-/* Runs a sequence of allocation events on the C library of this machine, and tells what it did.
+/* Runs a sequence of allocation events on the C library it is linked to, and tells what that did.
  *
  * truth_driver EVENTS ANSWERS CALLS MAPS: the parent traces the child, which runs without address
  * space randomisation. EVENTS and ANSWERS are mapped, so the child allocates nothing but what the
@@ -18,7 +18,6 @@
 #include <sys/mman.h>
 #include <sys/personality.h>
 #include <sys/ptrace.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/user.h>
 #include <sys/wait.h>
@@ -26,11 +25,14 @@
 
 enum { OP_MALLOC = 1, OP_FREE, OP_REALLOC, OP_CALLOC, OP_MEMALIGN, OP_POSIX_MEMALIGN,
        OP_ALIGNED_ALLOC, OP_MALLOPT = 20, OP_TRIM, OP_MALLINFO, OP_STATS, OP_INFO, OP_RESIDENT,
-       OP_THREAD_START, OP_THREAD_EXIT, OP_SBRK, OP_POKE, OP_FREE_AT, OP_REALLOC_AT };
+       OP_THREAD_START, OP_THREAD_EXIT, OP_SBRK, OP_POKE, OP_FREE_AT, OP_REALLOC_AT, OP_WALL };
 
 struct event { uint32_t op, thread; uint64_t slot; int64_t size; uint64_t argument; };
 struct header { uint64_t events, slots, touches; };
 struct answers { uint64_t at, resident_heap, resident_other, pad; uint64_t value[][2]; };
+
+/* since glibc 2.33; before, the same figures as int */
+__attribute__((weak)) struct mallinfo2 mallinfo2(void);
 
 #define MAX_THREADS 256
 #define STACK_BYTES (256 << 10)
@@ -73,6 +75,10 @@ static uint64_t statistics(uint32_t op, const struct event *e) {
     if (op == OP_TRIM)
         return malloc_trim(e->size);
     if (op == OP_MALLINFO) {
+        if (!mallinfo2) {
+            struct mallinfo old = mallinfo();
+            return ((unsigned *)&old)[e->argument];
+        }
         struct mallinfo2 m = mallinfo2();
         return ((size_t *)&m)[e->argument];
     }
@@ -112,6 +118,10 @@ static void run(const struct event *e, uint64_t *answer) {
         break;
     }
     case OP_SBRK: answer[0] = (uint64_t)sbrk(e->size); return;
+    case OP_WALL: /* as another library does that maps a page where the break would go */
+        p = (char *)(((uintptr_t)sbrk(0) + 4095) & ~4095ul) + (e->size & ~4095l);
+        answer[0] = syscall(SYS_mmap, p, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        return;
     case OP_POKE:
         *(uint64_t *)((char *)p + e->size) = e->argument;
         return;
@@ -153,11 +163,11 @@ static void start(uint32_t number) {
 }
 
 static void *map(const char *path, int protection, int flags) {
-    struct stat about;
     int fd = open(path, protection & PROT_WRITE ? O_RDWR : O_RDONLY);
-    if (fd < 0 || fstat(fd, &about))
+    off_t size = lseek(fd, 0, SEEK_END);
+    if (size < 0)
         _exit(98);
-    void *p = mmap(NULL, about.st_size, protection, flags, fd, 0);
+    void *p = mmap(NULL, size, protection, flags, fd, 0);
     close(fd);
     return p == MAP_FAILED ? NULL : p;
 }

@@ -32,6 +32,7 @@ class Layout:
     # mm/mmap.c __get_unmapped_area(), v6.12: whole huge pages are aligned to them (since v6.7)
     aligns_huge: int = 1
     data_limit_bytes: int = 0  # RLIMIT_DATA for the break; 0: none
+    brk_taken_bytes: int = 0  # what others took from the break before the first malloc
 
 
 @dataclass
@@ -46,6 +47,9 @@ class AddressMap:
         self.brk_now = self.layout.brk_start
         for start, end in sorted(self.layout.occupied):
             self.add(start, end)
+        if self.layout.brk_taken_bytes:
+            self.brk_now += self.layout.brk_taken_bytes
+            self.add(self.layout.brk_start, _page_up(self.brk_now))
 
     # ranges
 

@@ -5,7 +5,7 @@ Imports the room. Knows nothing of traces.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from memtwin.errors import UserError
 from memtwin.heap.address_map import AddressMap, Layout
@@ -80,9 +80,13 @@ def new_heap(terms: HeapTerms | None = None) -> Heap:
     """
     terms = terms or HeapTerms()
     log = CallLog()
-    system = HeapSystem(AddressMap(terms.layout), log)
-    memory = HeapMemory(terms.layout.brk_start, log, int(terms.touching))
-    par = MallocPar(rules_of(terms.glibc), terms.cores)
+    rules = rules_of(terms.glibc)
+    layout = terms.layout
+    if rules.tunables_move_break:
+        layout = replace(layout, brk_taken_bytes=_tunables_bytes(terms.changes))
+    system = HeapSystem(AddressMap(layout), log)
+    memory = HeapMemory(layout.brk_start, log, int(terms.touching))
+    par = MallocPar(rules, terms.cores)
     for name, value in terms.changes:
         apply_change(par, name, value)
     arenas = Arenas(memory)
@@ -104,6 +108,12 @@ def parse_change(text: str) -> tuple[str, int]:
     if not equals or name not in known:
         raise UserError(f"--set: found {text!r}, allowed are {', '.join(known)}, each =VALUE")
     return name, parse_size(value, name)
+
+
+def _tunables_bytes(changes: tuple[tuple[str, int], ...]) -> int:
+    """What GLIBC_TUNABLES takes in an environment when it sets those changes; 0 without any."""
+    pairs = [f"{name}={value}" for name, value in changes if name.startswith("glibc.")]
+    return len("GLIBC_TUNABLES=" + ":".join(pairs)) + 1 if pairs else 0
 
 
 def _tunables() -> list[str]:

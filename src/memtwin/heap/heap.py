@@ -429,6 +429,13 @@ class Heap:
         """An address, or 0."""
         return self.address(int(self.memalign_row(alignment, size)))
 
+    def aligned_alloc(self, alignment: int, size: int) -> int:
+        """An address, or 0: since 2.38 also for an alignment that is no power of two."""
+        is_power = alignment > 0 and alignment & (alignment - 1) == 0
+        if self.par.aligned_alloc_checks and not is_power:
+            return 0
+        return self.memalign(alignment, size)
+
     def usable_size(self, address: int) -> int:
         """malloc_usable_size."""
         row = self._row(address, FREE_INVALID_POINTER) if address else 0

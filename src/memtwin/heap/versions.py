@@ -22,6 +22,8 @@ class Rules:
     version: str
     # malloc/arena.c struct _heap_info: 4 words before glibc 2.35, 5 and padding since
     heap_info_bytes: int
+    # elf/dl-tunables.c tunables_strdup(), glibc 2.31 to 2.34: GLIBC_TUNABLES is copied to the break
+    tunables_move_break: int
     # malloc/malloc.c do_set_mmap_threshold(), glibc 2.34: at most half a heap; 2.35: any
     threshold_is_capped: int
     # malloc/malloc.c sysmalloc_mmap_fallback(), glibc 2.35 to 2.37: called with the page size and
@@ -51,6 +53,7 @@ def rules_of(version: str) -> Rules:
     return Rules(
         version=version,
         heap_info_bytes=48 if number >= 35 else 32,
+        tunables_move_break=int(number <= 34),
         threshold_is_capped=int(number <= 34),
         fallback_is_transposed=int(35 <= number <= 37),
         realloc_keeps_usable=int(number >= 37),

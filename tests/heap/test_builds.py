@@ -1,0 +1,144 @@
+"""The twin's malloc of each version against a build of it, wherever builds are at hand.
+
+MEMTWIN_GLIBCS names them (docs/HACKING.md); `make heap-truth GLIBCS=DIR` does the same at length.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests import glibc_builds
+from tests.glibc_builds import Library
+from tests.heap import sequences as seq
+from tests.heap import truth
+from tests.heap.test_faults import CASES
+from tests.heap.test_truth import TUNABLES
+
+from memtwin.heap.constants import FAULTS
+from memtwin.heap.heap import Heap
+from memtwin.heap.versions import rules_of, versions
+
+LIBRARIES = glibc_builds.builds_or_skip()
+pytestmark = pytest.mark.parametrize("library", LIBRARIES, ids=str, scope="module")
+EVENTS = 2000
+
+
+@pytest.fixture(scope="module")
+def driver(library: Library, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The driver, built to run on the library of the test."""
+    return truth.build_driver(tmp_path_factory.mktemp("truth"), library)
+
+
+def _changes(tunables: str) -> tuple[tuple[str, int], ...]:
+    pairs = [pair.split("=") for pair in tunables.split(":") if pair]
+    return tuple((name, int(value)) for name, value in pairs)
+
+
+def _expect_the_same(
+    library: Library, driver: Path, events: np.ndarray, tunables: str = "", touches: int = 0
+) -> tuple[truth.Answers, Heap]:
+    real = truth.real(driver, events, tunables, touches)
+    assert real.status == 0
+    assert str(library.directory) in real.maps
+    twin, heap = truth.twin(events, real.layout, _changes(tunables), touches, library.version)
+    assert not truth.differences(real, twin)
+    assert heap.memory.fault == 0
+    return real, heap
+
+
+@pytest.mark.parametrize("name", seq.MIXES)
+def test_every_address_and_call_is_what_that_version_gives(
+    library: Library, driver: Path, name: str
+) -> None:
+    real, _ = _expect_the_same(library, driver, seq.sequence(name, 200, EVENTS))
+    assert np.count_nonzero(real.values[:, 0]) > EVENTS // 3
+
+
+@pytest.mark.parametrize("tunables", TUNABLES)
+def test_tunables_do_what_they_do_in_that_version(
+    library: Library, driver: Path, tunables: str
+) -> None:
+    _expect_the_same(library, driver, seq.sequence("wide", 9, EVENTS), tunables)
+
+
+@pytest.mark.parametrize(("name", "threads"), [("wide", 1), ("everything", 5), ("small", 20)])
+def test_threads_get_the_arenas_and_sizes_of_that_version(
+    library: Library, driver: Path, name: str, threads: int
+) -> None:
+    rows = [(seq.OP_STATS, 0, 0, 0, 0), (seq.OP_INFO, 0, 0, 0, 0)]
+    events = seq.with_every(seq.threaded(name, 3, threads, EVENTS), EVENTS, rows)
+    real, heap = _expect_the_same(library, driver, events)
+    arenas = real.text.count("<heap nr=")
+    assert arenas == int(heap.thread_arenas.narenas)
+    assert arenas > 1
+
+
+def test_arena_max_makes_threads_share_arenas_in_that_version(
+    library: Library, driver: Path
+) -> None:
+    events = seq.threaded("wide", 4, 6, EVENTS)
+    _expect_the_same(library, driver, events, "glibc.malloc.arena_max=2")
+
+
+@pytest.mark.parametrize("name", ["wide", "large", "nudge", "everything"])
+def test_a_break_that_cannot_go_on_is_replaced_as_in_that_version(
+    library: Library, driver: Path, name: str
+) -> None:
+    _, heap = _expect_the_same(library, driver, seq.walled(name, 1, EVENTS))
+    assert heap.arenas.noncontiguous[0] == 1
+
+
+@pytest.mark.parametrize("name", ["trim", "memalign", "realloc_large", "calloc"])
+def test_the_resident_pages_are_those_of_that_version(
+    library: Library, driver: Path, name: str
+) -> None:
+    rows = [(seq.OP_RESIDENT, 0, 0, 0, 0)]
+    events = seq.with_every(seq.sequence(name, 5, EVENTS), 300, rows)
+    real, _ = _expect_the_same(library, driver, events, touches=1)
+    assert real.values[events["op"] == seq.OP_RESIDENT].sum() > 0
+
+
+def test_an_alignment_that_is_no_power_of_two_is_taken_or_refused_as_in_that_version(
+    library: Library, driver: Path
+) -> None:
+    rows = [
+        (seq.OP_ALIGNED_ALLOC, 0, slot, 100 + slot, alignment)
+        for slot, alignment in enumerate([24, 48, 64, 0, 1, 100, 5000], 1)
+    ]
+    real, _ = _expect_the_same(library, driver, np.array(rows, dtype=seq.EVENT))
+    refused = int((real.values[:, 0] == 0).sum())
+    assert refused == (5 if rules_of(library.version).aligned_alloc_checks else 0)
+
+
+@pytest.mark.parametrize(("message", "tunables", "rows"), CASES, ids=[c[0] for c in CASES])
+def test_a_broken_heap_is_found_by_the_words_of_that_version(
+    library: Library, driver: Path, message: str, tunables: str, rows: list[tuple[int, ...]]
+) -> None:
+    events = np.array(rows, dtype=seq.EVENT)
+    real = truth.real(driver, events, tunables)
+    twin, heap = truth.twin(events, real.layout, _changes(tunables), glibc=library.version)
+    assert FAULTS.get(int(heap.memory.fault)) == real.text.strip() == message
+    assert (real.values == twin.values).all()
+
+
+def test_the_rules_of_other_versions_are_told_apart(library: Library, driver: Path) -> None:
+    """What would be equal under any rules proves none of them."""
+    runs = [seq.sequence("nudge", seed, 10_000) for seed in range(3)]
+    runs += [seq.sequence("mallopt", seed, 10_000) for seed in range(3)]
+    runs += [seq.threaded("wide", 0, 2, 1000), seq.walled("everything", 0, 5000)]
+    runs.append(np.array([(seq.OP_ALIGNED_ALLOC, 0, 1, 9, 48)], dtype=seq.EVENT))
+    real = [truth.real(driver, rows) for rows in runs]
+    own = rules_of(library.version)
+    for version in versions():
+        found = [
+            truth.differences(answers, truth.twin(rows, answers.layout, glibc=version)[0])
+            for rows, answers in zip(runs, real, strict=True)
+        ]
+        alike = vars(rules_of(version)).items() - vars(own).items() <= {
+            ("version", version),
+            ("tunables_move_break", 0),  # no sequence here has tunables
+            ("tunables_move_break", 1),
+        }
+        assert any(found) is not alike, version
