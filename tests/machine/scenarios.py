@@ -229,6 +229,27 @@ SCENARIOS = {
         @p munmap a
         @p exit""",
     ),
+    "c_library_heap": Scenario(
+        description("6.1"),
+        """start p
+        repeat 40
+        @p malloc lost 12K
+        @p malloc back 1000
+        @p free back
+        end
+        @p malloc list 32
+        @p calloc list[8] 200K
+        @p memalign list[8][0] 64 48
+        @p store inside list[8]+16
+        @p fork c
+        @p store list NULL
+        @p leakcheck parent
+        @c realloc lost 3M
+        @c free list[8][0]
+        @c leakcheck child
+        @c exit
+        @p exit""",
+    ),
     "side_by_side": Scenario(
         description("6.12", "64M", "zram:32M", "", 2),
         """start p
@@ -315,7 +336,8 @@ def main() -> None:
             line = {"command": f"{name}: {command.text()}", "digests": digests(machine)}
             print(json.dumps(line))
         figures = machine.figures()
-        end = {"dmesg": machine.kernel.dmesg, **figures}
+        checks = [str(one) for one in runner.leak_checks]
+        end = {"dmesg": machine.kernel.dmesg, "leak checks": checks, **figures}
         print(json.dumps({"command": f"{name}: end", "digests": end}))
 
 

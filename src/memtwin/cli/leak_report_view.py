@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from memtwin.cli.leak_text import kinds_table, notes_and_absent, say, say_json
 from memtwin.observe.leak_reports import LeakReport, LossRecord
+from memtwin.observe.leak_reports.reader import REPORTS_SCHEMA, REPORTS_VERSION
 from memtwin.observe.leak_reports.report import KIND_TITLES
 from memtwin.units import format_size
 
@@ -18,7 +19,9 @@ _FRAMES = 8
 def show(reports: Sequence[LeakReport], top: int, *, as_json: bool) -> None:
     """Print the reports of one file or run."""
     if as_json:
-        say_json({"schema": "memtwin.leak_reports", "version": 1, "reports": list(reports)})
+        say_json(
+            {"schema": REPORTS_SCHEMA, "version": REPORTS_VERSION, "reports": list(reports)}
+        )
         return
     for number, report in enumerate(reports):
         say(("\n" if number else "") + _text(report, top))

@@ -14,6 +14,7 @@ from memtwin.errors import UserError
 from memtwin.machine.config import load_machine, machine_names
 
 DEFAULT_MACHINE = "laptop-8g"
+RECORDS_SHOWN = 12  # loss records of a leak check
 SHOWN = ("pgfault", "pgmajfault", "pswpin", "pswpout", "nr_free_pages")  # of vmstat, a checkpoint
 
 
@@ -57,10 +58,12 @@ def run(script: Path, machine: str | None, changes: list[str], out: Path | None)
             assert case is not None
             result = run_case(case, tell)
         else:
-            result = run_script(script.read_text(), config, tell)
+            result = run_script(script.read_text(), config, tell, script.name)
     if out is not None:
         write_whole(out, json.dumps(result))
-        note(f"{out}: {len(result['checkpoints'])} checkpoints")
+        checks = len(result["leak_checks"])
+        told = f", {checks} leak checks" if checks else ""
+        note(f"{out}: {len(result['checkpoints'])} checkpoints{told}")
     else:
         _show(result)
 
@@ -78,3 +81,12 @@ def _show(result: dict[str, Any]) -> None:
         print(f"{checkpoint['name']:<20} {checkpoint['time_ns'] / 1e9:>8.3f} s {cells}")
     if result.get("dmesg"):
         print(result["dmesg"], end="")
+    if result["leak_checks"]:
+        import msgspec
+
+        from memtwin.cli import leak_report_view
+        from memtwin.observe.leak_reports import LeakReport
+
+        print()
+        reports = [msgspec.convert(one["report"], LeakReport) for one in result["leak_checks"]]
+        leak_report_view.show(reports, RECORDS_SHOWN, as_json=False)

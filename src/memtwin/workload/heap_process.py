@@ -30,6 +30,13 @@ class HeapProcess:
         self.regions: dict[int, tuple[int, int]] = {}  # heap address -> (length, there)
         self.failures = 0
 
+    def of_child(self, child: Process) -> HeapProcess:
+        """The same heap in a forked child: addresses are those of the parent."""
+        found = HeapProcess(child, self.brk_start)
+        found.brk_there = self.brk_there
+        found.starts, found.regions = list(self.starts), dict(self.regions)
+        return found
+
     def apply(self, kind: int, address: int, length: int, argument: int, result: int) -> None:
         """One row of the log. A killed process is left alone."""
         if not self.process.alive:

@@ -3,6 +3,7 @@
 Imports errors, units, patterns. Knows nothing of machines: what a command does is
 `workload/runner.py`. A line is a comment (#), a controller command (`start P`, `checkpoint NAME`
 ...) or a process command (`@P touch A w seq 0 100`); `bg @P ...` does not wait for the process.
+Lines between `repeat N` and `end` stand for N times as many.
 """
 
 from __future__ import annotations
@@ -81,6 +82,13 @@ PROCESS = {
     "mkfiles": (2, 3, "mkfiles DIR N [SIZE]"),
     "statfiles": (2, 2, "statfiles DIR N"),
     "rmfiles": (2, 2, "rmfiles DIR N"),
+    "malloc": (2, 2, "malloc PLACE SIZE"),
+    "calloc": (2, 2, "calloc PLACE SIZE"),
+    "memalign": (3, 3, "memalign PLACE ALIGNMENT SIZE"),
+    "realloc": (2, 2, "realloc PLACE SIZE"),
+    "free": (1, 1, "free VALUE"),
+    "store": (2, 2, "store PLACE VALUE"),
+    "leakcheck": (1, 1, "leakcheck NAME"),
     "fork": (1, 1, "fork Q"),
     "exit": (0, 0, "exit"),
 }
@@ -88,6 +96,7 @@ ADVICE = (
     "normal", "random", "sequential", "willneed", "dontneed", "free", "hugepage", "nohugepage",
     "mergeable", "cold", "pageout",
 )  # fmt: skip
+_MOST_COMMANDS = 10_000_000  # that a script may unroll to
 _CHOICES = {
     ("mmap", 1): ("anon", "shm"),
     ("mmap", 3): ("populate",),
@@ -146,7 +155,7 @@ def parse_script(lines: list[str]) -> list[Command]:
     >>> [c.text() for c in parse_script(["start P", "", "bg @P touch A w seq 0 4  # go"])]
     ['start P', 'bg @P touch A w seq 0 4']
     """
-    commands = [c for n, text in enumerate(lines, 1) if (c := parse_line(text, n)) is not None]
+    commands = _unrolled(lines)
     known: set[str] = set()
     for command in commands:
         if command.verb == "start" and not command.process:
@@ -160,6 +169,33 @@ def parse_script(lines: list[str]) -> list[Command]:
         elif command.verb == "cgadd":
             _require_started(command, command.words[1], known)
     return commands
+
+
+def _unrolled(lines: list[str]) -> list[Command]:
+    """The commands with those between `repeat N` and `end` as often as they say."""
+    open_blocks: list[tuple[int, int, list[Command]]] = [(0, 1, [])]  # line, times, commands
+    for number, text in enumerate(lines, 1):
+        words = text.split("#", 1)[0].split()
+        if words[:1] == ["repeat"]:
+            if len(words) != 2 or not words[1].isdecimal():
+                raise UserError(f"line {number}: found {text.strip()!r}, the form is repeat N")
+            open_blocks.append((number, int(words[1]), []))
+        elif words == ["end"]:
+            if len(open_blocks) == 1:
+                raise UserError(f"line {number}: found 'end' without a repeat before it")
+            line, times, commands = open_blocks.pop()
+            inside = open_blocks[-1][2]
+            if len(inside) + times * len(commands) > _MOST_COMMANDS:
+                raise UserError(
+                    f"line {line}: found repeat {times} of {len(commands)} commands, allowed are"
+                    f" {_MOST_COMMANDS:,} commands in all"
+                )
+            inside += commands * times
+        elif (command := parse_line(text, number)) is not None:
+            open_blocks[-1][2].append(command)
+    if len(open_blocks) > 1:
+        raise UserError(f"line {open_blocks[-1][0]}: found repeat without its end")
+    return open_blocks[0][2]
 
 
 def _require_started(command: Command, process: str, known: set[str]) -> None:

@@ -21,9 +21,12 @@ from memtwin.machine.scheduler import Job
 from memtwin.page.tunables import THP_ALWAYS, THP_MADVISE, THP_NEVER
 from memtwin.process.init_image import Operation
 from memtwin.units import PAGE_SIZE, parse_size
+from memtwin.workload import heap_commands
+from memtwin.workload.heap_commands import LeakCheck
 from memtwin.workload.language import Command, Wait
 from memtwin.workload.patterns import block_sequence, page_sequence
 from memtwin.workload.proc_inodes import ProcInodes
+from memtwin.workload.program_heap import ProgramHeap
 
 THP_ENABLED = "/sys/kernel/mm/transparent_hugepage/enabled"
 _THP = {"never": THP_NEVER, "madvise": THP_MADVISE, "always": THP_ALWAYS}
@@ -37,6 +40,7 @@ class Worker:
     process: Process
     areas: dict[str, tuple[int, int]] = field(default_factory=dict)  # name -> (address, bytes)
     files: dict[str, int] = field(default_factory=dict)  # name -> file id
+    heap: ProgramHeap | None = None  # from its first malloc on
 
 
 @dataclass
@@ -61,6 +65,8 @@ class Runner:
         self.events: list[str] = []
         self.nr_recorded_events = 0  # events that a checkpoint's record holds already
         self._files_of = checkpoint_files
+        self.leak_checks: list[LeakCheck] = []
+        self.script = "script"  # its name, as reports name places in it
         self.proc_inodes: ProcInodes | None = None  # of a recording, whose recorder made them
 
     def run(self, commands: list[Command], progress: Progress | None = None) -> None:
@@ -199,7 +205,10 @@ class Runner:
         draws = draws or command.verb == "fill" or "hot" in command.words
         operation = Operation.DRAWS if draws else Operation.PLAIN
         self.machine.before_operation(worker.process, operation)
-        answer = getattr(self, f"_on_{command.verb}")(worker, *command.words)
+        if command.verb in heap_commands.VERBS:
+            answer = heap_commands.run(self, worker, command)
+        else:
+            answer = getattr(self, f"_on_{command.verb}")(worker, *command.words)
         if isinstance(answer, int) or answer is None:
             self.machine.settle()
             self.machine.after_operation(worker.process)
@@ -339,7 +348,8 @@ class Runner:
             return child
         for file_id in worker.files.values():
             self.machine.kernel.files.get(file_id)
-        self.workers[name] = Worker(child, dict(worker.areas), dict(worker.files))
+        heap = worker.heap.fork(child) if worker.heap is not None else None
+        self.workers[name] = Worker(child, dict(worker.areas), dict(worker.files), heap)
         return 0
 
     def _on_exit(self, worker: Worker) -> int:

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from memtwin.errors import UserError
 from memtwin.machine.config import config_from_case
 from memtwin.machine.description import MachineConfig
@@ -26,8 +28,18 @@ def result_of(runner: Runner, start: Mapping[str, Any] | None) -> dict[str, Any]
         for point in runner.checkpoints
     ]
     machine = runner.machine
+    leak_checks = [
+        {
+            "name": one.name,
+            "process": one.process,
+            "time_ns": one.time_ns,
+            "report": msgspec.to_builtins(one.report),
+        }
+        for one in runner.leak_checks
+    ]
     return {
         "checkpoints": ([dict(start)] if start is not None else []) + checkpoints,
+        "leak_checks": leak_checks,
         "events": runner.events,
         "dmesg": "\n".join(machine.kernel.dmesg) + "\n" if machine.kernel.dmesg else "",
         "provenance": machine.provenance(),
@@ -57,11 +69,15 @@ def script_runner(config: MachineConfig) -> Runner:
 
 
 def run_script(
-    text: str, config: MachineConfig, progress: Progress | None = None
+    text: str, config: MachineConfig, progress: Progress | None = None, name: str = "script"
 ) -> dict[str, Any]:
-    """Run a script on a machine of one's own; a last checkpoint `final` is taken."""
+    """Run a script on a machine of one's own; a last checkpoint `final` is taken.
+
+    `name` is the script's, as loss records name its lines.
+    """
     commands = parse_script(text.splitlines())
     runner = script_runner(config)
+    runner.script = name
     runner.run(commands, progress)
     runner.take_checkpoint("final")
     return result_of(runner, None)

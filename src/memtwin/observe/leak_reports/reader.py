@@ -17,7 +17,26 @@ from memtwin.observe.leak_reports.valgrind_text import is_valgrind_text, parse_v
 from memtwin.observe.leak_reports.valgrind_xml import is_valgrind_xml, parse_valgrind_xml
 from memtwin.observe.live_heap.records import SCHEMA, HeapScan
 
-_KNOWN = "a report of valgrind (text or XML), AddressSanitizer or kmemleak, or a scan as JSON"
+_KNOWN = (
+    "a report of valgrind (text or XML), AddressSanitizer or kmemleak, or as JSON a scan, common"
+    " reports, or a result of `memtwin run` with leak checks"
+)
+REPORTS_SCHEMA, REPORTS_VERSION = "memtwin.leak_reports", 1
+
+
+class _Check(msgspec.Struct):
+    """A leak check in a result of a script; other fields are not of interest here."""
+
+    report: LeakReport
+
+
+class _Json(msgspec.Struct):
+    """What tells the kinds of JSON apart, and what two of them hold."""
+
+    schema: str | None = None
+    version: int | None = None
+    reports: list[LeakReport] | None = None
+    leak_checks: list[_Check] | None = None
 
 
 def read_reports(path: Path) -> list[LeakReport]:
@@ -30,7 +49,7 @@ def read_reports(path: Path) -> list[LeakReport]:
     except OSError as fault:
         raise UserError(f"{path}: can't be read ({fault.strerror})") from None
     if text.lstrip().startswith("{"):
-        return [report_of(_scan(path, text))]
+        return _from_json(path, text)
     if is_valgrind_xml(text):
         return [parse_valgrind_xml(text, str(path))]
     if is_kmemleak(text):
@@ -50,6 +69,29 @@ def read_scan(path: Path) -> HeapScan:
         return _scan(path, path.read_text(encoding="utf-8", errors="replace"))
     except OSError as fault:
         raise UserError(f"{path}: can't be read ({fault.strerror})") from None
+
+
+def _from_json(path: Path, text: str) -> list[LeakReport]:
+    try:
+        found = msgspec.json.decode(text, type=_Json)
+    except (msgspec.ValidationError, msgspec.DecodeError) as fault:
+        raise UserError(
+            f"{path}: found JSON that can't be read ({fault}); allowed is {_KNOWN}"
+        ) from None
+    if found.leak_checks is not None and found.schema is None:
+        if not found.leak_checks:
+            raise UserError(
+                f"{path}: found a result without leak checks, allowed is one of a script with"
+                " leakcheck commands"
+            )
+        return [one.report for one in found.leak_checks]
+    if found.schema == REPORTS_SCHEMA and found.reports is not None:
+        if found.version != REPORTS_VERSION:
+            raise UserError(
+                f"{path}: found version {found.version}, allowed is {REPORTS_VERSION}"
+            )
+        return found.reports
+    return [report_of(_scan(path, text))]
 
 
 def _scan(path: Path, text: str) -> HeapScan:
