@@ -40,6 +40,32 @@ def test_every_layout_equals_procps_character_by_character(
         assert ours == before
 
 
+@pytest.mark.skipif(shutil.which("pmap") is None, reason="procps is not installed")
+@pytest.mark.parametrize("flags", ["", "-x", "-d", "-q", "-X", "-XX"])
+def test_a_range_of_addresses_equals_procps_character_by_character(
+    pids: list[int], flags: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = Path(f"/proc/{pids[0]}/maps").read_text().splitlines()
+    starts = [int(line.partition("-")[0], 16) for line in lines]
+    ends = [int(line.split()[0].partition("-")[2], 16) for line in lines]
+    ranges = [
+        f"{starts[1]:x},{starts[3]:x}", f"{starts[1]:x}", f",{starts[2]:x}", f"{starts[2]:x},",
+        f"{ends[2]:x},{ends[2]:x}", f"0x{starts[1]:x},0x{ends[1] - 1:x}", "1,2", ",",
+        f"{starts[3]:x},{starts[1]:x}", f"{starts[1] + 1:x}",
+    ]  # fmt: skip
+    for within in ranges:
+        words = [*([flags] if flags else []), "-A", within, str(pids[0])]
+        for _ in range(20):
+            before = pmap_of_procps(words)
+            assert outcome(["pmap", *words]) == 0
+            ours = capsys.readouterr().out
+            if before == pmap_of_procps(words):
+                break
+        assert ours == before, within
+    assert outcome(["pmap", "-A", "1zz,5", str(pids[0])]) == 2
+    assert "-A: found '1zz,5', allowed is" in capsys.readouterr().err
+
+
 def pmap_of_procps(words: list[str]) -> str:
     return subprocess.run(["pmap", *words], capture_output=True, text=True, check=True).stdout
 

@@ -30,6 +30,7 @@ COMMANDS: dict[str, str] = {
     **dict.fromkeys(("mount", "inside"), "mount_words"),
     "delays": "oom_words",
     **dict.fromkeys(("ps", "maps", "pmap"), "process_words"),
+    "smem": "smem_words",
     **dict.fromkeys(
         ("procrank", "procmem", "librank", "showmap", "dumpsys-meminfo"), "android_words"
     ),

@@ -15,7 +15,16 @@ import msgspec
 from memtwin.analysis import mapping_usage
 from memtwin.analysis.mapping_usage import MappingSum
 from memtwin.cli.columns_text import Column, table
-from memtwin.cli.pmap_text import Frame, Names, PmapLayout, PmapTask, pmap_text
+from memtwin.cli.pmap_text import (
+    EVERYWHERE,
+    Frame,
+    Names,
+    PmapLayout,
+    PmapTask,
+    Range,
+    in_range,
+    pmap_text,
+)
 from memtwin.cli.ps_columns import shown_size
 from memtwin.cli.view import Absent, Look, Snapshot
 from memtwin.errors import UserError
@@ -60,6 +69,7 @@ class PmapWords(NamedTuple):
     layout: PmapLayout = PmapLayout.PLAIN
     frame: Frame = Frame.FULL
     names: Names = Names.LAST_PART
+    within: Range = EVERYWHERE
 
 
 class Read(NamedTuple):
@@ -170,12 +180,34 @@ def pmap_look(root: Path, pids: Sequence[int], words: PmapWords) -> Look:
         text = ""
         for pid in pids:
             task, missing = _task(source, pid)
-            rows += map(_row, task.areas)
+            task = task._replace(within=words.within)
+            wide = words.layout in (PmapLayout.MORE, PmapLayout.EVERYTHING)
+            rows += map(_row, task.areas if wide else in_range(task.areas, words.within))
             absent += missing
             text += pmap_text(task, words.layout, words.frame, words.names)
         return Snapshot("pmap", rows, text, {}, absent, [], str(root), time.time())
 
     return look
+
+
+def range_of(text: str) -> Range:
+    """The range that -A LOW[,HIGH] names, in hexadecimal; HIGH left out: the one address.
+
+    >>> range_of("1000,1fff"), range_of("0x1000,").low_vaddr, range_of(",fff").high_vaddr
+    (Range(low_vaddr=4096, high_vaddr=8191), 4096, 4095)
+    """
+    low, comma, high = text.partition(",")
+    found = EVERYWHERE
+    try:
+        if low:
+            found = found._replace(low_vaddr=int(low, 16))
+        if high or (low and not comma):
+            found = found._replace(high_vaddr=int(high or low, 16))
+    except ValueError:
+        found = Range(-1, -1)
+    if not all(0 <= end <= EVERYWHERE.high_vaddr for end in found):
+        raise UserError(f"-A: found {text!r}, allowed is LOW or LOW,HIGH in hexadecimal")
+    return found
 
 
 def _task(source: TreeSource, pid: int) -> tuple[PmapTask, list[Absent]]:

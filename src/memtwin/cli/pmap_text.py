@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Sequence
+from itertools import takewhile
 from typing import NamedTuple
 
 from memtwin.observe.map_files import MapArea
@@ -44,12 +45,29 @@ class Names(enum.Enum):
     WHOLE_PATH = "whole path"
 
 
+class Range(NamedTuple):
+    """Which addresses are shown: mappings that have one of them, both ends included."""
+
+    low_vaddr: int = 0
+    high_vaddr: int = (1 << 64) - 1
+
+
+EVERYWHERE = Range()
+
+
 class PmapTask(NamedTuple):
     """A process as pmap shows it: its first line and its mappings."""
 
     title: str
     areas: Sequence[MapArea]
     start_stack: int = 0
+    within: Range = EVERYWHERE
+
+
+def in_range(areas: Sequence[MapArea], within: Range) -> list[MapArea]:
+    """Those of `areas` that have an address in `within`."""
+    low, high = within
+    return [area for area in areas if area.start_vaddr <= high and area.end_vaddr > low]
 
 
 def pmap_text(task: PmapTask, layout: PmapLayout, frame: Frame, names: Names) -> str:
@@ -62,13 +80,16 @@ def pmap_text(task: PmapTask, layout: PmapLayout, frame: Frame, names: Names) ->
 
 
 def _narrow(task: PmapTask, layout: PmapLayout, frame: Frame, names: Names) -> list[str]:
-    rows = [_narrow_row(area, layout, _shown_name(area, task, names)) for area in task.areas]
+    areas = in_range(task.areas, task.within)
+    rows = [_narrow_row(area, layout, _shown_name(area, task, names)) for area in areas]
     if frame is Frame.QUIET:
         return rows
-    size = sum(area.size_kib for area in task.areas)
+    size = sum(area.size_kib for area in areas)
     if layout is PmapLayout.EXTENDED:
-        rss = sum(area.kib.get("Rss", 0) for area in task.areas)
-        dirty = sum(map(_dirty_kib, task.areas))
+        # procps 4.0.2 sums these two of all that it reads, from the first mapping on
+        read = _read_for(task.areas, task.within)
+        rss = sum(area.kib.get("Rss", 0) for area in read)
+        dirty = sum(map(_dirty_kib, read))
         return [
             "Address           Kbytes     RSS   Dirty Mode  Mapping",
             *rows,
@@ -76,14 +97,20 @@ def _narrow(task: PmapTask, layout: PmapLayout, frame: Frame, names: Names) -> l
             f"total kB {size:15} {rss:7} {dirty:7}",
         ]
     if layout is PmapLayout.DEVICE:
-        private = sum(a.size_kib for a in task.areas if a.perms[1] == "w" and a.perms[3] == "p")
-        shared = sum(area.size_kib for area in task.areas if area.perms[3] == "s")
+        private = sum(a.size_kib for a in areas if a.perms[1] == "w" and a.perms[3] == "p")
+        shared = sum(area.size_kib for area in areas if area.perms[3] == "s")
         return [
             "Address           Kbytes Mode  Offset           Device    Mapping",
             *rows,
             f"mapped: {size}K    writeable/private: {private}K    shared: {shared}K",
         ]
     return [*rows, f" total {size:16}K"]
+
+
+def _read_for(areas: Sequence[MapArea], within: Range) -> list[MapArea]:
+    """What comes before the first mapping beyond the range, where pmap stops to read."""
+    low, high = within
+    return list(takewhile(lambda a: a.end_vaddr <= low or a.start_vaddr <= high, areas))
 
 
 def _narrow_row(area: MapArea, layout: PmapLayout, name: str) -> str:
@@ -119,7 +146,7 @@ def _last_part(area: MapArea) -> str:
 
 
 def _wide(task: PmapTask, layout: PmapLayout, frame: Frame, names: Names) -> list[str]:
-    """The columns that the kernel's smaps has, each as wide as its widest cell."""
+    """The columns that the kernel's smaps has, each as wide as its widest cell; all mappings."""
     keys = _keys(task.areas, layout)
     fixed = [_fixed_cells(area) for area in task.areas]
     figures = [[_figure(area, key) for key in keys] for area in task.areas]

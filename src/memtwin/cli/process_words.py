@@ -116,6 +116,9 @@ def pmap(
     more: Annotated[int, option("-X", count=True, help="What smaps tells; -XX: all of it.")] = 0,
     quiet: Annotated[bool, option("-q", "--quiet", help="No head and no sums.")] = False,
     show_path: Annotated[bool, option("-p", "--show-path", help="Whole paths.")] = False,
+    within: Annotated[
+        str, option("-A", "--range", metavar="LOW[,HIGH]", help="Only such addresses.")
+    ] = "",
     root: Root = LIVE_HOST,
     as_json: Json = False,
     as_csv: Csv = False,
@@ -131,6 +134,7 @@ def pmap(
         layout,
         Frame.QUIET if quiet else Frame.FULL,
         Names.WHOLE_PATH if show_path else Names.LAST_PART,
+        maps_view.range_of(within),
     )
     how = view.showing(as_json=as_json, as_csv=as_csv, once=True, live=False)
     view.show(maps_view.pmap_look(root, pids, words), how)
