@@ -83,9 +83,9 @@ class ProgramHeap:
     def _call(self, verb: str, first: int, second: int = 0) -> int:
         """Ask the heap, and let the process do what the heap did."""
         address = self._ask(verb, first, second)
-        # DIFFERS: a brk or mmap that the twin's kernel refuses is counted and the heap goes on as if
-        # it had the memory; the heap has called and answered before the kernel hears of it; leaks
-        # and RSS of scripts that allocate to the end of an address space or of what may be committed
+        # DIFFERS: a brk or mmap that the twin's kernel refuses is counted and the heap goes on as
+        # if it had the memory; the heap has called and answered before the kernel hears of it;
+        # leaks and RSS of scripts that allocate more than a machine will commit
         for row in self.heap.memory.log.take()[:, :5].tolist():
             self.driven.apply(*row)
         fault = int(self.heap.memory.fault)
