@@ -16,10 +16,10 @@ import threading
 import time
 from pathlib import Path
 
-from memtwin.cli import ps_view
+from memtwin.cli import ps_choice, ps_view
 from memtwin.cli.view import Form, rendered
+from memtwin.observe.processes.budgeted_looks import BudgetedLooks
 from memtwin.observe.processes.scan import Part, ProcessScan
-from memtwin.observe.processes.walk_budget import BudgetedLooks
 from memtwin.observe.source import TreeSource
 
 HERE = Path(__file__).resolve().parent
@@ -151,7 +151,7 @@ def budgeted(pid: int, stop: threading.Event) -> None:
     """Our looks each second, with the usual budget of 1 %."""
     scan = ProcessScan(TreeSource("/"), Part.STAT)
     scan.pids = lambda: [pid]  # type: ignore[method-assign]
-    looks = BudgetedLooks(scan)
+    looks = BudgetedLooks(scan, ps_choice.DEFAULT_SHARE)
     while not stop.wait(1.0):
         looks.look(time.monotonic(), 1.0)
 

@@ -13,8 +13,8 @@ from memtwin.cli import ps_columns, ps_view
 from memtwin.cli.view import Form, Look, Pace, Showing
 from memtwin.errors import UserError
 from memtwin.observe.processes.scan import Part
-from memtwin.observe.processes.walk_budget import DEFAULT_SHARE
 
+DEFAULT_SHARE = 0.01  # of one CPU, for walking page tables
 # a record for programs has all that is cheap, whatever columns a person would be shown
 _WHOLE = Part.STAT | Part.USER | Part.COMMAND | Part.CGROUP | Part.OOM
 

@@ -6,12 +6,11 @@ Imports cli/view, cli/ps_columns, analysis/usage and observe's scan. Sums nothin
 from __future__ import annotations
 
 import re
-import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -25,8 +24,10 @@ from memtwin.errors import UserError
 from memtwin.observe.processes import scan as process_scan
 from memtwin.observe.processes.record import Origin, Process
 from memtwin.observe.processes.scan import Part, ProcessScan
-from memtwin.observe.processes.walk_budget import BudgetedLooks
 from memtwin.observe.source import TreeSource
+
+if TYPE_CHECKING:
+    from memtwin.observe.processes.budgeted_looks import BudgetedLooks
 
 USUAL_COLUMNS = "pid user swap uss pss rss vss command"
 USUAL_GROUP_COLUMNS = "name count swap uss pss rss vss"
@@ -80,7 +81,7 @@ class ProcessLooks:
         share = choice.budget_share
         if share is not None and (choice.mappings or self.map_pattern):
             raise UserError("--budget: found with a look into mappings, which reads all of smaps")
-        self.budgeted = None if share is None else BudgetedLooks(self.scan, share)
+        self.budgeted = None if share is None else _budgeted(self.scan, share)
         self._mapped: list[mapping_usage.MappingSum] = []
 
     def look(self) -> Snapshot:
@@ -159,9 +160,17 @@ class ProcessLooks:
         if not self.choice.header:
             text = text.partition("\n")[2]
         if sys.stdout.isatty() and layout.names[-1] in ("command", "cgroup", "name", "map"):
+            import shutil
+
             width = shutil.get_terminal_size().columns
             text = "".join(f"{line[:width]}\n" for line in text.splitlines())
         return text
+
+
+def _budgeted(scan: ProcessScan, share: float) -> BudgetedLooks:
+    from memtwin.observe.processes.budgeted_looks import BudgetedLooks
+
+    return BudgetedLooks(scan, share)
 
 
 def ps_look(choice: Choice) -> Look:
@@ -243,7 +252,7 @@ def _readable(seen: usage.Seen) -> str:
 def _budget_note(budgeted: BudgetedLooks) -> str:
     spent = budgeted.spent
     note = (
-        f"budget {budgeted.share:.2%} of one CPU: {spent.walked} walked"
+        f"budget {budgeted.budget.share:.2%} of one CPU: {spent.walked} walked"
         f" in {spent.cost_ns / 1e6:.1f} ms, {spent.carried} carried over"
     )
     if spent.carried:

@@ -1,11 +1,12 @@
 """Owns looking at all processes cheaply: statm of each, costly files only where something moved.
 
-Imports observe/source. Knows nothing of stores. A process's statm stays open, so that a look
-is one pread(); the kernel binds it to the process, so a reused pid can't be taken for the old one.
+Imports observe/source and the room's `walk_budget`. Knows nothing of stores. A process's statm
+stays open, so that a look is one pread(); the kernel binds it to the process, so a reused pid can't
+be taken for the old one.
 
 smaps_rollup walks the page tables of a process under its mmap lock, and stalls its page faults for
-so long. So it is read only where RSS moved since the last time, dearest news first, and only while
-the CPU time that all of them cost stays within a share of the time gone by.
+so long. So it is read only where RSS moved since the last time, and only while the budget affords
+it; status and maps are paid from the same budget.
 """
 
 from __future__ import annotations
@@ -13,29 +14,31 @@ from __future__ import annotations
 import os
 import resource
 import time
+from typing import cast
 
-from memtwin.observe.source import TreeSource
+from memtwin.observe.processes.walk_budget import WalkBudget, Wish
+from memtwin.observe.source import SmallFiles, TreeSource
 
-PAGE_WALK_NS = 60.0  # measured: a first guess of smaps_rollup's cost for each resident page
-FILE_NS = 40_000.0  # and of opening, reading and closing a file of a process
-LONGEST_CREDIT_S = 30.0  # of looks without spending: what a large process may cost at once
 MOVED_SHARE = 64  # RSS moved by 1/64 is news ...
 MOVED_PAGES = 64  # ... or by this many pages, whichever is more
 _FIRST_FILES = ("stat", "status", "cmdline", "cgroup")
-_SMALL_READ, _READ = 256, 1 << 16
+_SMALL_READ = 256
 _SPARE_FDS = 64
 
 
 class _Known:
     """One process."""
 
-    __slots__ = ("areas_vss", "fd", "read_rss", "refused", "rss", "statm", "status_rss", "vss")
+    __slots__ = (
+        "areas_vss", "fd", "read_rss", "read_s", "refused", "rss", "statm", "status_rss", "vss"
+    )  # fmt: skip
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, now_s: float) -> None:
         self.fd = fd  # -1: no fd to spare, opened for each look
         self.statm = b""
         self.vss = self.rss = 0
         self.read_rss = -1  # RSS when smaps_rollup was read last; -1 never
+        self.read_s = now_s  # and when that was; when it was first seen
         self.status_rss = -1
         self.areas_vss = -1
         self.refused = False  # smaps_rollup is not ours to read
@@ -51,14 +54,13 @@ class ProcessLooks:
     """Looks at the processes of a source; `share` is of one CPU, for the costly files."""
 
     def __init__(self, source: TreeSource, share: float) -> None:
-        self.source, self.share = source, share
-        self._read = _read if source.is_live else source.read_bytes
+        self.source = source
+        self.files = SmallFiles(source, "/proc")
         self.known: dict[str, _Known] = {}
         self.kernel_threads: set[str] = set()
         self.unreadable = 0
-        self._walk_ns = PAGE_WALK_NS
-        self._credit_ns = 0.0
-        self._looked_ns = time.monotonic_ns()
+        self.budget = WalkBudget(share, lambda pid: self.files.line_count(f"{pid}/maps"))
+        self._looked_s = time.monotonic()
         self._kept_fds = self._fd_room() if source.is_live else 0
 
     @staticmethod
@@ -77,14 +79,15 @@ class ProcessLooks:
 
         With `thorough`, status and the extent of the maps are read too where they moved.
         """
+        now_s = time.monotonic()
         names = os.listdir("/proc") if self.source.is_live else self.source.names("/proc")
         present = {name for name in names if name.isdigit()}
         for pid in [pid for pid in self.known if pid not in present]:
             self._forget(pid, gone)
         self.kernel_threads &= present
-        moved: list[tuple[int, str]] = []
+        wishes: list[Wish] = []
         for pid in present - self.kernel_threads:
-            known = self.known.get(pid) or self._meet(pid, texts)
+            known = self.known.get(pid) or self._meet(pid, texts, now_s)
             if known is None:
                 continue
             statm = self._statm(pid, known)
@@ -96,31 +99,35 @@ class ProcessLooks:
             if not known.refused:
                 change = abs(known.rss - known.read_rss)
                 if known.read_rss < 0 or change >= max(MOVED_PAGES, known.rss // MOVED_SHARE):
-                    moved.append((change, pid))
-        self._spend(moved, texts)
+                    wishes.append(Wish(pid, change, now_s - known.read_s, known.rss))
+        self.budget.earn(now_s - self._looked_s)
+        self._looked_s = now_s
+        for wish in self.budget.affordable(wishes):
+            self._walk(wish, texts, now_s)
         if thorough:
             self._thorough(texts)
 
     def forget_texts(self) -> None:
         """Let the next look put every text again, as the first of a journal must have them."""
-        for pid in list(self.known):
-            self._forget(pid, [])
+        for known in self.known.values():
+            known.close()
+        self.known.clear()  # what walks cost is still known
         self.kernel_threads.clear()
 
     def close(self) -> None:
         """Close what is open."""
         self.forget_texts()
 
-    def _meet(self, pid: str, texts: dict[str, bytes]) -> _Known | None:
+    def _meet(self, pid: str, texts: dict[str, bytes], now_s: float) -> _Known | None:
         """A process seen for the first time: who it is, and its statm left open."""
-        known = _Known(self._opened(pid))
+        known = _Known(self._opened(pid), now_s)
         statm = self._statm(pid, known)
         if statm is None:
             self.unreadable += 1
             known.close()
             return None
         for name in _FIRST_FILES:
-            text = self._read(f"/proc/{pid}/{name}")
+            text = self._text(f"{pid}/{name}")
             if text is not None:
                 texts[f"/proc/{pid}/{name}"] = text
         if statm.startswith(b"0 "):  # a kernel thread, or a zombie: nothing to follow
@@ -141,7 +148,7 @@ class ProcessLooks:
 
     def _statm(self, pid: str, known: _Known) -> bytes | None:
         if known.fd < 0:
-            return self._read(f"/proc/{pid}/statm")
+            return self._text(f"{pid}/statm")
         try:
             return os.pread(known.fd, _SMALL_READ, 0) or None
         except OSError:
@@ -157,51 +164,46 @@ class ProcessLooks:
         known = self.known.pop(pid, None)
         if known is not None:
             known.close()
+            self.budget.forget(pid)
         gone += [f"/proc/{pid}/{name}" for name in ("statm", "smaps_rollup", *_FIRST_FILES)]
         gone.append(f"/memtwin/processes/{pid}/areas")
 
-    def _spend(self, moved: list[tuple[int, str]], texts: dict[str, bytes]) -> None:
-        """Read smaps_rollup of those that moved most, as far as the credit goes."""
-        now = time.monotonic_ns()
-        gained = (now - self._looked_ns) * self.share
-        self._looked_ns = now
-        most = LONGEST_CREDIT_S * 1e9 * self.share
-        self._credit_ns = min(self._credit_ns + gained, most)
-        moved.sort(reverse=True)
-        for _, pid in moved:
-            known = self.known[pid]
-            expected = min(FILE_NS + known.rss * self._walk_ns, most)
-            if expected > self._credit_ns:
-                continue  # a smaller one may still fit
-            began = time.thread_time_ns()
-            text = self._read(f"/proc/{pid}/smaps_rollup")
-            spent = time.thread_time_ns() - began
-            self._credit_ns -= spent
-            if known.rss > 4096:  # small ones tell the file's cost, not the walk's
-                self._walk_ns += 0.2 * (max(spent - FILE_NS, 0.0) / known.rss - self._walk_ns)
-            known.read_rss = known.rss
-            if text is None:
-                known.refused = True
-                self.unreadable += 1
-            else:
-                texts[f"/proc/{pid}/smaps_rollup"] = text
+    def _walk(self, wish: Wish, texts: dict[str, bytes], now_s: float) -> None:
+        pid = cast("str", wish.key)
+        known = self.known[pid]
+        began = time.thread_time_ns()
+        text = self._text(f"{pid}/smaps_rollup")
+        self.budget.paid(wish, time.thread_time_ns() - began)
+        known.read_rss, known.read_s = known.rss, now_s
+        if text is None:
+            known.refused = True
+            self.unreadable += 1
+        else:
+            texts[f"/proc/{pid}/smaps_rollup"] = text
 
     def _thorough(self, texts: dict[str, bytes]) -> None:
         for pid, known in self.known.items():
-            if self._credit_ns <= 0:
+            if self.budget.is_spent:
                 return
             began = time.thread_time_ns()
             if known.status_rss != known.rss:
                 known.status_rss = known.rss
-                text = self._read(f"/proc/{pid}/status")
+                text = self._text(f"{pid}/status")
                 if text is not None:
                     texts[f"/proc/{pid}/status"] = text
             if known.areas_vss != known.vss and not known.refused:
                 known.areas_vss = known.vss
-                maps = self._read(f"/proc/{pid}/maps")
+                maps = self._text(f"{pid}/maps")
                 if maps:
                     texts[f"/memtwin/processes/{pid}/areas"] = areas_text(maps)
-            self._credit_ns -= time.thread_time_ns() - began
+            self.budget.charge(time.thread_time_ns() - began)
+
+    def _text(self, name: str) -> bytes | None:
+        """The whole of a file below /proc, or None."""
+        try:
+            return self.files.read_whole(name)
+        except (OSError, ValueError):
+            return None
 
 
 def areas_text(maps: bytes) -> bytes:
@@ -225,20 +227,3 @@ def areas_text(maps: bytes) -> bytes:
         elif not words[5:] or words[5].startswith(b"[anon"):
             anonymous += size_bytes
     return b"heap %d\nanonymous_maps %d\n" % (heap, anonymous)
-
-
-def _read(path: str) -> bytes | None:
-    """The whole text of a file of the live host: less to do than for any source."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        pieces = [os.read(fd, _READ)]
-        while pieces[-1]:
-            pieces.append(os.read(fd, _READ))
-        return b"".join(pieces)
-    except OSError:
-        return None
-    finally:
-        os.close(fd)
