@@ -90,15 +90,15 @@ class Heap:
         return states, sums
 
 
-def random_heap(seed: int) -> Heap:
+def random_heap(seed: int, most_blocks: int = 60, most_pointers: int = 2) -> Heap:
     draw = random.Random(seed)
-    n = draw.randint(1, 60)
+    n = draw.randint(1, most_blocks)
     sizes = [draw.choice([8, 24, 24, 40, 120, 1000, 5000]) for _ in range(n)]
     heap = Heap(sizes, [draw.choice([8, 8, 16, 4096]) for _ in range(n)], 12, draw.randrange(n))
     places = list(range(heap.roots))
     for block in range(n):
         places += range(heap.rows[block], heap.rows[block] + sizes[block] // 8)
-    for _ in range(draw.randint(0, 2 * n)):
+    for _ in range(draw.randint(0, most_pointers * n)):
         to = draw.randrange(n)
         inside = draw.choice([0, 0, 0, 8, sizes[to] - 1, sizes[to]])
         heap.words[draw.choice(places)] = heap.starts[to] + inside
@@ -122,6 +122,19 @@ def test_random_heaps_are_sorted_as_the_naive_model_sorts_them(seed: int) -> Non
             while reach.leader[leader] != leader:
                 leader = reach.leader[leader]
             assert states[leader] == UNREACHED
+
+
+@pytest.mark.parametrize("seed", range(400, 410))
+@pytest.mark.parametrize("most_pointers", [1, 8])
+def test_heaps_with_more_pointers_than_wait_at_a_time_are_sorted_the_same(
+    seed: int, most_pointers: int
+) -> None:
+    heap = random_heap(seed, 400, most_pointers)
+    reach = heap.reach()
+    states, sums = heap.naive()
+    assert np.asarray(reach.state)[: len(states)].tolist() == states
+    lost = [i for i, state in enumerate(states) if state == UNREACHED]
+    assert {i: int(reach.indirect_bytes[i]) for i in lost} == sums
 
 
 @pytest.mark.parametrize("seed", range(300, 340))
