@@ -250,6 +250,28 @@ SCENARIOS = {
         @c exit
         @p exit""",
     ),
+    "kernel_code": Scenario(
+        description("6.12"),
+        """insmod m
+        start p
+        @p kmem_cache_create packet 200
+        @p vmalloc m.ring 300K
+        repeat 30
+        @p kmem_cache_alloc m.a packet
+        @p kwrite m.a[8] packet
+        @p kmalloc m.a[0] 700
+        @p kmalloc m.b 20K
+        @p kfree m.b
+        end
+        sleep 6000
+        echo scan /sys/kernel/debug/kmemleak
+        echo scan /sys/kernel/debug/kmemleak
+        @p kfree m.a[0]
+        @p kfree m.a
+        rmmod m
+        sleep 60000
+        @p exit""",
+    ),
     "side_by_side": Scenario(
         description("6.12", "64M", "zram:32M", "", 2),
         """start p

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from memtwin.workload.places import Place, parse_value
 
 VARIABLES = [f"v{i}" for i in range(6)]
-SIZES = [0, 1, 8, 24, 40, 100, 1000, 5000, 200_000]
+SIZES = [0, 1, 8, 24, 40, 100, 1000, 5000]
+MAPPED_BYTES = 200_000  # a mapping of its own: more than M_MMAP_THRESHOLD
 Pointer = tuple[int, int] | None  # block and offset in it
 Counts = dict[tuple[str, int], tuple[int, int]]  # (kind, line) -> blocks, bytes
 
@@ -28,8 +29,9 @@ class Made:
 class Program:
     """Lines of a script that P runs, and what it holds afterwards."""
 
-    def __init__(self, seed: int, steps: int) -> None:
+    def __init__(self, seed: int, steps: int, sizes: list[int]) -> None:
         self.draw = random.Random(seed)
+        self.sizes = sizes
         self.lines = ["start P"]
         self.values: dict[str, Pointer] = {}
         self.blocks: dict[int, Made] = {}
@@ -83,7 +85,7 @@ class Program:
         self.blocks[holder[0]].words[place.steps[-1]] = pointer
 
     def _malloc(self) -> None:
-        place, size = self.draw.choice(self._places()), self.draw.choice(SIZES)
+        place, size = self.draw.choice(self._places()), self.draw.choice(self.sizes)
         how = self.draw.choice(["malloc {} {}", "calloc {} {}", "memalign {} 64 {}"])
         pointer = self._new(size)
         self._say(how.format(place, size))
@@ -137,7 +139,7 @@ class Program:
         names = self._held_by_variables_alone()
         if not names:
             return
-        name, size = self.draw.choice(names), self.draw.choice(SIZES[1:])
+        name, size = self.draw.choice(names), self.draw.choice(self.sizes[1:])
         pointer = self.values[name]
         assert pointer is not None
         self._forget(pointer[0], but=name)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.machine.scenarios import held, runner_of
-from tests.workload.leak_programs import Counts, Program, without_leaders
+from tests.workload.leak_programs import MAPPED_BYTES, SIZES, Counts, Program, without_leaders
 
 from memtwin.errors import UserError
 from memtwin.machine.config import load_machine
@@ -75,7 +75,7 @@ def test_the_notes_second_example_loses_ten_blocks_of_three_pages() -> None:
 
 @pytest.mark.parametrize("seed", range(150))
 def test_random_programs_lose_what_the_naive_model_loses(seed: int) -> None:
-    program = Program(seed, steps=60)
+    program = Program(seed, 60, [*SIZES, MAPPED_BYTES])
     runner = run("\n".join([*program.lines, "@P leakcheck end"]))
     report = runner.leak_checks[-1].report
     _, has_loop = program.states()
@@ -94,7 +94,9 @@ def test_random_programs_lose_what_the_naive_model_loses(seed: int) -> None:
 def test_random_programs_in_c_lose_under_valgrind_what_they_lose_in_the_twin(
     seed: int, tmp_path: Path
 ) -> None:
-    program = Program(seed, steps=120)
+    # no large blocks: in 2 of some 600 runs valgrind called a lost block of 200,000 bytes possibly
+    # lost, which it called definitely lost in all other runs of the same program
+    program = Program(seed, 120, SIZES)
     source, binary, log = tmp_path / "p.c", tmp_path / "p", tmp_path / "log"
     source.write_text(program.as_c())
     subprocess.run(["gcc", "-g", "-O0", "-w", "-o", binary, source], check=True)

@@ -47,7 +47,10 @@ class KernelGrowth(msgspec.Struct):
 
 
 def kernel_growth(before: KernelLook, after: KernelLook) -> list[KernelGrowth]:
-    """Everything that is in both looks, the fastest growing first."""
+    """Every figure of both looks and every cache of the later, the fastest growing first.
+
+    A cache that was not there before has grown from nothing.
+    """
     seconds = max(after.taken_s - before.taken_s, 1e-9)
     rows = [*_figures(before, after, seconds), *_slabs(before.slabs, after.slabs, seconds)]
     return sorted(rows, key=lambda row: (-row.bytes_since, row.name))
@@ -67,13 +70,14 @@ def _figures(before: KernelLook, after: KernelLook, seconds: float) -> list[Kern
 def _slabs(
     before: Sequence[SlabRow] | None, after: Sequence[SlabRow] | None, seconds: float
 ) -> list[KernelGrowth]:
-    old = {row.name: row for row in before or ()}
+    if before is None or after is None:
+        return []
+    old = {row.name: row for row in before}
     rows = []
-    for row in after or ():
+    for row in after:
         was = old.get(row.name)
-        if was is None:
-            continue
-        size, since = _bytes(row), _bytes(row) - _bytes(was)
+        size, objects = _bytes(row), row.active_objs
+        since = size - (_bytes(was) if was is not None else 0)
         rows.append(
             KernelGrowth(
                 row.name,
@@ -81,8 +85,8 @@ def _slabs(
                 size,
                 since,
                 since / seconds,
-                row.active_objs,
-                row.active_objs - was.active_objs,
+                objects,
+                objects - (was.active_objs if was is not None else 0),
             )
         )
     return rows

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from memtwin.analysis.kernel_growth import KernelGrowth, KernelLook, kernel_growth
 from memtwin.cli import leak_report_view
@@ -15,7 +16,7 @@ from memtwin.cli.leak_scan_view import checked_seconds
 from memtwin.cli.leak_text import notes_and_absent, per_hour, say, say_json, signed
 from memtwin.cli.root import source_at
 from memtwin.errors import Absent, UserError
-from memtwin.observe import meminfo, slabinfo
+from memtwin.observe import meminfo, slabinfo, system
 from memtwin.observe.leak_reports.kmemleak import PATH, parse_kmemleak
 from memtwin.observe.leak_reports.report import LeakReport
 from memtwin.observe.reading import Reading
@@ -23,16 +24,33 @@ from memtwin.observe.source import Tree
 from memtwin.units import format_size
 
 
-def kernel(root: Path, seconds: float, top: int, *, trigger: bool, as_json: bool) -> None:
+class Looks(NamedTuple):
+    """Which two looks are compared: `seconds` apart, or an earlier tree and this one."""
+
+    seconds: float
+    since: Path | None = None
+
+
+def kernel(root: Path, looks: Looks, top: int, *, trigger: bool, as_json: bool) -> None:
     """Look twice, compare, and read kmemleak."""
-    checked_seconds(seconds, "--for")
+    checked_seconds(looks.seconds, "--for")
     source = source_at(root)
     absent: list[Absent] = []
     if trigger:
         _trigger(root)
-    before = _look(source, absent)
-    time.sleep(seconds)
-    after = _look(source, absent)
+    if looks.since is None:
+        before = _look(source, absent, time.time())
+        time.sleep(looks.seconds)
+        after = _look(source, absent, time.time())
+    else:
+        earlier = source_at(looks.since)
+        before = _look(earlier, absent, _up_s(earlier, looks.since))
+        after = _look(source, absent, _up_s(source, root))
+        if after.taken_s < before.taken_s:
+            raise UserError(
+                f"--since: {looks.since} was up {before.taken_s:g} s, {root} {after.taken_s:g} s;"
+                " allowed is an earlier moment of the same machine"
+            )
     rows = kernel_growth(before, after)
     report = _kmemleak(source, absent)
     if as_json:
@@ -49,14 +67,23 @@ def kernel(root: Path, seconds: float, top: int, *, trigger: bool, as_json: bool
     say(notes_and_absent([], absent))
 
 
-def _look(source: Tree, absent: list[Absent]) -> KernelLook:
+def _up_s(source: Tree, root: Path) -> float:
+    """When a tree was taken, in seconds since its machine booted."""
+    reading = Reading(source)
+    uptime = reading.record(system.UPTIME_PATH, system.parse_uptime)
+    if uptime is None:
+        raise UserError(f"{root}: {system.UPTIME_PATH}: {reading.absent[0].why}")
+    return uptime.up_s
+
+
+def _look(source: Tree, absent: list[Absent], taken_s: float) -> KernelLook:
     reading = Reading(source)
     info = reading.record(meminfo.PATH, meminfo.parse_meminfo)
     slabs = reading.record(slabinfo.PATH, slabinfo.parse_slabinfo)
     absent += [one for one in reading.absent if one not in absent]
     if info is None:
         raise UserError(f"{meminfo.PATH}: {reading.absent[0].why}")
-    return KernelLook(time.time(), info, slabs)
+    return KernelLook(taken_s, info, slabs)
 
 
 def _kmemleak(source: Tree, absent: list[Absent]) -> LeakReport | None:

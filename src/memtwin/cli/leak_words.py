@@ -109,6 +109,10 @@ def kernel(
     for_: Annotated[
         float, option("--for", metavar="S", help="Seconds between the two looks.")
     ] = 5.0,
+    since: Annotated[
+        Path | None,
+        option("--since", metavar="TREE", help="An earlier tree, in place of a first look."),
+    ] = None,
     trigger: Annotated[
         bool, option("--trigger", help="As root: have kmemleak scan now, which it notes.")
     ] = False,
@@ -119,4 +123,5 @@ def kernel(
     """Growth of the kernel's own memory, and what kmemleak found."""
     from memtwin.cli import leak_kernel_view
 
-    leak_kernel_view.kernel(root, for_, top, trigger=trigger, as_json=as_json)
+    looks = leak_kernel_view.Looks(for_, since)
+    leak_kernel_view.kernel(root, looks, top, trigger=trigger, as_json=as_json)

@@ -43,7 +43,9 @@ from memtwin.memcg.table import MemcgTable
 from memtwin.page_cache.buffer_head import BufferHeads
 from memtwin.page_cache.page_cache import PageCache
 from memtwin.process.fork_exit import ForkExit
+from memtwin.process.kernel_objects import KernelObjects
 from memtwin.process.kernel_stack import KernelStacks
+from memtwin.process.kmemleak import Kmemleak
 from memtwin.process.mmap import Mapper
 from memtwin.process.oom import OomKiller
 from memtwin.process.overcommit import Overcommit
@@ -309,6 +311,8 @@ class Kernel:
         )
         self.task_objects = TaskObjects(self.slub, self.slowpath, self.space)
         self.fork_exit.objects = self.mapper.objects = self.task_objects
+        self.kernel_objects = KernelObjects(self.slub, self.slowpath, self.clock, self.tasks)
+        self.kmemleak = Kmemleak(self.kernel_objects, self.log)
         self.oom = OomKiller(
             self.tasks,
             self.overcommit,
@@ -358,6 +362,8 @@ class Kernel:
             ("overcommit", self.overcommit),
             ("tasks", self.tasks),
             ("task_objects", self.task_objects),
+            ("kernel_objects", self.kernel_objects),
+            ("kmemleak", self.kmemleak),
         ]
         found += [(f"zram{n}", z) for n, z in enumerate(self.swap.zrams) if z is not None]
         found += [(f"device{n}", d) for n, d in enumerate(self.folio_io.devices)]

@@ -58,6 +58,7 @@ class Machine:
         )
         self.timers.add("flusher", flusher.next_ns, lambda: flusher.run(self.clock.now_ns))
         self.timers.add("statistics", kernel.stat_fold.next_ns, kernel.stat_fold.look)
+        self.timers.add("kmemleak", kernel.kmemleak.next_ns, kernel.kmemleak.run)
         self.timers.add("events", kernel.events.next_ns, self._run_event)
         self.scheduler = Scheduler(self.clock, config.nr_cpus, self.timers)
         self.cgroups = Cgroups(kernel)

@@ -15,16 +15,18 @@ from memtwin.machine.scheduler import Scheduler
 from memtwin.observe.layout import load_layout
 from memtwin.observe.swaps import ZramMmStat
 from memtwin.observe.system import DISKSTATS_PATH
+from memtwin.observe.twin.kmemleak import kmemleak_text
 from memtwin.observe.twin.maps import Backing, MapsTexts
 from memtwin.observe.twin.process import ProcessTexts, ProcessView
 from memtwin.observe.twin.smaps import SmapsWalk
 from memtwin.observe.twin.source import Pages, TwinRooms, TwinTexts
 from memtwin.observe.twin.stores import slab_rows, swap_rows, zram_mm_stat
-from memtwin.observe.twin.sysfs import SysTexts
+from memtwin.observe.twin.sysfs import Content, SysTexts
 from memtwin.observe.twin.system import DiskView, SystemTexts, SystemView
 from memtwin.observe.twin.tree import Member, TwinTree
 from memtwin.page.tunables import THP_MADVISE, THP_NEVER
 from memtwin.page_cache.constants import BLOCK_DEVICE
+from memtwin.process.kmemleak import PATH as KMEMLEAK
 from memtwin.process.mmap import is_stack
 from memtwin.units import PAGE_SIZE
 
@@ -90,6 +92,7 @@ def _pages(kernel: Kernel) -> Pages:
         buffers=sum(m.nr_pages for m in mappings if m is not None and m.kind == BLOCK_DEVICE),
         dirty_threshold=threshold,
         dirty_background_threshold=background,
+        vmalloc_used=kernel.kernel_objects.vmalloc_pages,
     )
 
 
@@ -110,7 +113,15 @@ def twin_tree(kernel: Kernel, texts: TwinTexts, scheduler: Scheduler) -> TwinTre
         return [Member(task.pid, task.memcg_id) for task in kernel.tasks.alive()]
 
     system = SystemTexts(view, kernel.config.start_texts)
-    return TwinTree(texts, system, SysTexts(texts, view), members)
+    return TwinTree(texts, system, SysTexts(texts, view, lambda: _debugfs(kernel)), members)
+
+
+def _debugfs(kernel: Kernel) -> dict[str, Content]:
+    """What lies below /sys/kernel/debug: kmemleak, of a kernel in which a script runs code."""
+    # MODEL: such a kernel is built with CONFIG_DEBUG_KMEMLEAK
+    if not kernel.kernel_objects.is_used:
+        return {}
+    return {KMEMLEAK: lambda: kmemleak_text(kernel.kmemleak.leaks(), kernel.config.kernel)}
 
 
 def _system_view(kernel: Kernel, scheduler: Scheduler) -> SystemView:

@@ -57,6 +57,8 @@ CONTROLLER = {
     "cgcreate": (1, 1, "cgcreate GROUP"),
     "cgset": (3, 3, "cgset GROUP FILE VALUE"),
     "cgadd": (2, 2, "cgadd GROUP P"),
+    "insmod": (1, 1, "insmod MODULE"),
+    "rmmod": (1, 1, "rmmod MODULE"),
     "swapon": (1, 3, "swapon DEVICE"),
     "swapoff": (1, 1, "swapoff DEVICE"),
 }
@@ -89,6 +91,15 @@ PROCESS = {
     "free": (1, 1, "free VALUE"),
     "store": (2, 2, "store PLACE VALUE"),
     "leakcheck": (1, 1, "leakcheck NAME"),
+    "kmalloc": (2, 2, "kmalloc PLACE SIZE"),
+    "kmem_cache_create": (2, 2, "kmem_cache_create CACHE SIZE"),
+    "kmem_cache_alloc": (2, 2, "kmem_cache_alloc PLACE CACHE"),
+    "vmalloc": (2, 2, "vmalloc PLACE SIZE"),
+    "kfree": (1, 1, "kfree VALUE"),
+    "vfree": (1, 1, "vfree VALUE"),
+    "kstore": (2, 2, "kstore PLACE VALUE"),
+    "kwrite": (2, 16, "kwrite PLACE TEXT.."),
+    "kmemleak": (2, 2, "kmemleak not_leak|ignore|no_scan VALUE"),
     "fork": (1, 1, "fork Q"),
     "exit": (0, 0, "exit"),
 }
@@ -108,6 +119,7 @@ _CHOICES = {
     ("open", 2): ("create", "direct"),
     ("open", 3): ("create", "direct"),
     ("fadvise", 1): ("normal", "random", "sequential", "willneed", "dontneed"),
+    ("kmemleak", 0): ("not_leak", "ignore", "no_scan"),
     ("dropcaches", 0): ("1", "2", "3"),
     ("cgmount", 0): ("1", "2"),
 }

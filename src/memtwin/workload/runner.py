@@ -20,8 +20,9 @@ from memtwin.machine.process import DEFAULT_BLOCK_BYTES, KINDS, Process
 from memtwin.machine.scheduler import Job
 from memtwin.page.tunables import THP_ALWAYS, THP_MADVISE, THP_NEVER
 from memtwin.process.init_image import Operation
+from memtwin.process.kmemleak import PATH as KMEMLEAK
 from memtwin.units import PAGE_SIZE, parse_size
-from memtwin.workload import heap_commands
+from memtwin.workload import heap_commands, kernel_commands
 from memtwin.workload.heap_commands import LeakCheck
 from memtwin.workload.language import Command, Wait
 from memtwin.workload.patterns import block_sequence, page_sequence
@@ -168,8 +169,11 @@ class Runner:
             name = path.removeprefix("/proc/sys/").replace("/", ".", 1)
             self._open_proc(path)
             self.machine.sysctl(name, value)
+        elif path == KMEMLEAK:
+            self.machine.kernel.kernel_objects.begin()
+            self.machine.kernel.kmemleak.write(value)
         else:
-            allowed = f"{THP_ENABLED} and /proc/sys/vm/*"
+            allowed = f"{THP_ENABLED}, {KMEMLEAK} and /proc/sys/vm/*"
             raise UserError(f"found path {path!r}, the twin can write {allowed}")
 
     def _do_cgmount(self, version: str) -> None:
@@ -184,6 +188,12 @@ class Runner:
 
     def _do_cgadd(self, name: str, process: str) -> None:
         self.machine.cgroups.add(name, self.workers[process].process.task)
+
+    def _do_insmod(self, module: str) -> None:
+        kernel_commands.insmod(self, module)
+
+    def _do_rmmod(self, module: str) -> None:
+        kernel_commands.rmmod(self, module)
 
     def _do_swapon(self, *words: str) -> None:
         raise UserError("the twin's swap areas are on from the start: see [[swap]] of the machine")
@@ -207,6 +217,8 @@ class Runner:
         self.machine.before_operation(worker.process, operation)
         if command.verb in heap_commands.VERBS:
             answer = heap_commands.run(self, worker, command)
+        elif command.verb in kernel_commands.VERBS:
+            answer = kernel_commands.run(self, worker, command)
         else:
             answer = getattr(self, f"_on_{command.verb}")(worker, *command.words)
         if isinstance(answer, int) or answer is None:

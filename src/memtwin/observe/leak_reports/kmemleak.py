@@ -12,7 +12,7 @@ from memtwin.errors import Absent
 from memtwin.observe.leak_reports.report import Frame, LeakReport, LossRecord, tallies_of
 
 PATH = "/sys/kernel/debug/kmemleak"
-_OBJECT = re.compile(r"^unreferenced (?:object )?(?:percpu )?(0x[0-9a-f]+) \(size (\d+)\):")
+_OBJECT = re.compile(r"^unreferenced (?:object )?(?:\(?percpu\)? )?(0x[0-9a-f]+) \(size (\d+)\):")
 _OWNER = re.compile(r'^\s+comm "(.*)", pid (\d+), jiffies (\d+)')
 _DUMP = re.compile(r"^\s+((?:[0-9a-f]{2} )+)\s*(.*)$")
 _CALL = re.compile(r"^\s+(?:\[<[0-9a-fx]+>\] )?([\w.]+)\+0x[0-9a-f]+/0x[0-9a-f]+(?: \[(\w+)\])?")

@@ -1,4 +1,4 @@
-"""Owns the twin's files below /sys/devices/system, /sys/block and /sys/kernel/mm.
+"""Owns the twin's files below /sys/devices/system, /sys/block and /sys/kernel.
 
 Imports the twin's texts and records. Knows of a machine only what `SystemView` names.
 """
@@ -42,13 +42,20 @@ Content = str | Callable[[], str]
 class SysTexts:
     """Answers for these files: `files` says which there are at the moment, and what is in them."""
 
-    def __init__(self, texts: TwinTexts, view: Callable[[], SystemView]) -> None:
+    def __init__(
+        self,
+        texts: TwinTexts,
+        view: Callable[[], SystemView],
+        debugfs: Callable[[], dict[str, Content]] = dict,
+    ) -> None:
         self.texts = texts
         self.view = view
+        self.debugfs = debugfs
 
     def files(self) -> dict[str, Content]:
         """path -> text, or what makes it."""
-        return {**self._cpus(), **self._nodes(), **self._disks(), **self._memory()}
+        return {**self._cpus(), **self._nodes(), **self._disks(), **self._memory(),
+                **self.debugfs()}  # fmt: skip
 
     def _cpus(self) -> dict[str, Content]:
         nr_cpus = self.view().nr_cpus
