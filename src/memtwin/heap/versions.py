@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from memtwin.errors import UserError
 
 NEWEST = "2.41"
-INSTALLED_TRUTH = "2.36"  # the one that was held against a real build event by event
+INSTALLED_TRUTH = "2.36"  # the default; docs/HEAP.md says which were held against builds
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.glibc_builds import Library
 
 SOURCES = Path(__file__).parent / "programs"
 Start = Callable[..., "Running"]
@@ -36,12 +37,17 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
     """Compile a program of `programs/` with flags; each only once."""
     folder = tmp_path_factory.mktemp("programs")
 
-    def built(name: str, *flags: str, compiler: str = "gcc") -> Path:
+    def built(
+        name: str, *flags: str, compiler: str = "gcc", library: Library | None = None
+    ) -> Path:
         source = next(SOURCES.glob(f"{name}.*"))
-        out = folder / "-".join([name, compiler, *(f.strip("-").replace("/", "_") for f in flags)])
+        words = [name, compiler, *(f.strip("-").replace("/", "_") for f in flags)]
+        out = folder / "-".join([*words, library.version if library else "installed"])
         if not out.exists():
+            links = library.link_words if library else ()
             subprocess.run(
-                [compiler, "-g", "-O1", "-pthread", "-o", str(out), str(source), *flags], check=True
+                [compiler, "-g", "-O1", "-pthread", "-o", str(out), str(source), *flags, *links],
+                check=True,
             )
         return out
 

@@ -110,6 +110,16 @@ def test_a_cache_in_a_chunk_that_is_too_large_is_found(build: Build, start: Star
     assert scan.heap.cached_chunks == 7 + 5 * 7  # of the first thread, of the second
 
 
+@pytest.mark.parametrize("taken", [1, 43, 4096, 70_001])
+def test_a_heap_is_walked_from_its_start_whatever_was_taken_from_the_break_before(
+    taken: int, build: Build, start: Start
+) -> None:
+    scan = scan_heap(start(build("plain", f"-DTAKEN={taken}")).pid)
+    assert 100 <= scan.kinds["reachable"].blocks < 105
+    assert scan.kinds["definite"].blocks == 0
+    assert scan.notes == []
+
+
 def test_a_reachable_block_tells_what_holds_it(build: Build, start: Start) -> None:
     scan = scan_heap(start(build("truth"), 50).pid)
     held = {group.held_by[-1].split("+")[0].split(" in ")[0] for group in scan.groups

@@ -29,9 +29,9 @@ from memtwin.observe.live_heap.glibc import (
     libc_mappings,
 )
 from memtwin.observe.live_heap.memory_image import MemoryImage, Region
-from memtwin.units import PAGE_SIZE
 
 _MOST_ARENAS = 4096
+_MOST_BYTES = 1 << 47
 _MOST_HEAPS = 65536
 _FEWEST_EMPTY_BINS = 4
 
@@ -121,15 +121,19 @@ def _is_main_arena(image: MemoryImage, base: int) -> bool:
     return bool(
         ring_goes_on
         and np.all((links == own) | (image.rows_of(links) >= 0))
-        and system % PAGE_SIZE == 0
+        and 0 <= system < _MOST_BYTES
         and (top == base + TOP or image.row_of(top) is not None)
     )
 
 
 def walk_arenas(
-    image: MemoryImage, layout: GlibcLayout, main_vaddr: int, start_brk: int | None
+    image: MemoryImage, layout: GlibcLayout, main_vaddr: int, first_vaddr: int | None
 ) -> Arenas:
-    """Follow the ring of arenas from the first one, and each arena's chain of heaps."""
+    """Follow the ring of arenas from the first one, and each arena's chain of heaps.
+
+    `first_vaddr` is where malloc's part of the break begins: others may have taken some before
+    (ld.so for GLIBC_TUNABLES, to glibc 2.34).
+    """
     arenas, vaddr, seen = Arenas(), main_vaddr, set[int]()
     while vaddr not in seen:
         words = image.words_at(vaddr, ARENA_BYTES >> 3)
@@ -147,7 +151,7 @@ def walk_arenas(
         )
         if arena.top_vaddr != vaddr + TOP:  # still its initial one: nothing was ever taken
             if vaddr == main_vaddr:
-                _break_segments(image, arena, start_brk)
+                _break_segments(image, arena, first_vaddr)
             else:
                 _heap_segments(image, layout, arena, arenas.troubles)
         arenas.found.append(arena)
@@ -157,12 +161,12 @@ def walk_arenas(
     return arenas
 
 
-def _break_segments(image: MemoryImage, arena: Arena, start_brk: int | None) -> None:
+def _break_segments(image: MemoryImage, arena: Arena, first_vaddr: int | None) -> None:
     for region in image.regions:
         if region.mapping.path == "[heap]":
             start = region.start_vaddr
-            if start_brk is not None and start <= start_brk < region.end_vaddr:
-                start = (start_brk + 15) & ~15
+            if first_vaddr is not None and start <= first_vaddr < region.end_vaddr:
+                start = (first_vaddr + 15) & ~15
             arena.segments.append(Segment(arena.vaddr, start, region.end_vaddr, start))
     top_region = image.region_at(arena.top_vaddr)
     if top_region is not None and top_region.mapping.path != "[heap]":

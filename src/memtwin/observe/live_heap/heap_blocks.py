@@ -15,7 +15,8 @@ from memtwin.observe.live_heap.arenas import Arenas, Segment, Trouble, walk_aren
 from memtwin.observe.live_heap.chunk_reader import ChunkReader, Stop
 from memtwin.observe.live_heap.free_chunks import FreeLists, Walked, read_free_lists
 from memtwin.observe.live_heap.glibc import CHUNK_HEADER_BYTES, GlibcLayout
-from memtwin.observe.live_heap.mapped_chunks import counted_mapped, find_mapped_chunks
+from memtwin.observe.live_heap.malloc_par import MallocPar, find_malloc_par
+from memtwin.observe.live_heap.mapped_chunks import find_mapped_chunks
 from memtwin.observe.live_heap.memory_image import MemoryImage
 from memtwin.observe.live_heap.target import Thread
 
@@ -62,7 +63,9 @@ def read_blocks(
     threads: list[Thread],
 ) -> HeapBlocks:
     """Walk everything the allocator has."""
-    arenas = walk_arenas(image, layout, main_vaddr, start_brk)
+    par = find_malloc_par(image, layout, main_vaddr, start_brk)
+    first = par.sbrk_base_vaddr if par else start_brk
+    arenas = walk_arenas(image, layout, main_vaddr, first)
     troubles = list(arenas.troubles)
     reader = ChunkReader(image.starts.data, image.ends.data, image.rows.data, image.words.data)
     segments = [segment for arena in arenas.found for segment in arena.segments]
@@ -84,7 +87,7 @@ def read_blocks(
     ends = np.concatenate((walked.vaddrs[inuse] + lengths[inuse] + _WORD_BYTES, mapped.ends))
     is_mapped = np.arange(len(starts)) >= int(inuse.sum())
     order = np.argsort(starts, kind="stable")
-    notes = _mapped_note(image, layout, arenas, len(mapped.vaddrs))
+    notes = _mapped_note(par, len(mapped.vaddrs))
     return HeapBlocks(
         starts[order],
         ends[order],
@@ -166,11 +169,10 @@ def _joined(parts: list[Walked]) -> Walked:
     return Walked(vaddrs[order], sizes[order], inuse[order])
 
 
-def _mapped_note(image: MemoryImage, layout: GlibcLayout, arenas: Arenas, found: int) -> list[str]:
-    counted = counted_mapped(image, layout, arenas.found[0]) if arenas.found else None
-    if counted is None or counted == found:
+def _mapped_note(par: MallocPar | None, found: int) -> list[str]:
+    if par is None or par.nr_mmaps == found:
         return []
-    return [f"found {found} mapped chunks where glibc counts {counted}"]
+    return [f"found {found} mapped chunks where glibc counts {par.nr_mmaps}"]
 
 
 def _cache_note(lists: FreeLists, walked: Walked, layout: GlibcLayout) -> list[str]:

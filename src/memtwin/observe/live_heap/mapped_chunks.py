@@ -1,6 +1,6 @@
 """Owns the chunks that malloc took straight from the kernel, each a mapping of its own.
 
-Imports arenas, the image and glibc's layout. Adjacent mappings are one region to the kernel, so
+Imports arenas and the image. Adjacent mappings are one region to the kernel, so
 they are found by their headers: at a page's start, with a size that ends at one.
 """
 
@@ -10,15 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from memtwin.observe.live_heap.arenas import Arena, Segment
-from memtwin.observe.live_heap.glibc import CHUNK_HEADER_BYTES, TCACHE_BINS, GlibcLayout
+from memtwin.observe.live_heap.arenas import Segment
 from memtwin.observe.live_heap.memory_image import MemoryImage, Region
 from memtwin.units import PAGE_SIZE
 
 _IS_MMAPPED = 2
 _FLAGS = 7
 _PAGE_WORDS = PAGE_SIZE >> 3
-_MOST_TCACHE_COUNT = 65535
 _SMALL_SHIFTS = np.array([48, 112, 240, 496, 1008, 2032])  # alignments of 32 and 64, 128 .. 2048
 
 
@@ -109,33 +107,3 @@ def _aligned(image: MemoryImage, vaddr: int, length: int) -> tuple[int, int, int
     hits = np.flatnonzero(shifted)
     header = vaddr + 8 * int(headers[hits[0]]) if len(hits) else vaddr
     return header, vaddr + length, vaddr
-
-
-def counted_mapped(image: MemoryImage, layout: GlibcLayout, main: Arena) -> int | None:
-    """How many mapped chunks glibc itself counts (mp_.n_mmaps), None where that isn't found.
-
-    mp_ is a static variable near the first arena: known by the break's start beside the number of
-    cached sizes, the largest of them and how many are kept of each.
-    """
-    region = image.region_at(main.vaddr)
-    if region is None or not main.segments:
-        return None
-    count = (region.end_vaddr - region.start_vaddr) >> 3
-    words = image.words[region.row : region.row + count]
-    bins, largest, kept = words[1:-2], words[2:-1], words[3:]
-    fits = (
-        (words[:-3] == main.segments[0].start_vaddr)
-        & (bins > 0)
-        & (bins <= TCACHE_BINS)
-        & (largest == 16 * bins + CHUNK_HEADER_BYTES - 8)
-        & (kept >= 0)
-        & (kept <= _MOST_TCACHE_COUNT)
-    )
-    hits = np.flatnonzero(fits)
-    if len(hits) != 1 or hits[0] < 5:
-        return None
-    # malloc.c struct malloc_par: (hp_flags from 2.35 on,) n_mmaps, n_mmaps_max, max_n_mmaps,
-    # no_dyn_threshold are ints; then mmapped_mem, max_mmapped_mem, sbrk_base
-    if layout.has_huge_page_flags:
-        return int(words[hits[0] - 5]) >> 32
-    return int(words[hits[0] - 4]) & 0xFFFFFFFF
