@@ -334,8 +334,8 @@ class Kernel:
         )
         self.vmscan.lru_scan.balance.stat_fold = self.stat_fold
         self.workingset.stat_fold = self.stat_fold
-        if self.config.limit is not None and self.config.limit.stat_read_ms:
-            self.stat_fold.read_every(self.config.limit.stat_read_ms * 1_000_000)
+        if self.config.limit is not None and self.config.limit.stat_read_us:
+            self.stat_fold.read_every(self.config.limit.stat_read_us * 1000)
 
     def parts(self) -> list[tuple[str, Any]]:
         """(name, owner) of everything with state, in order of layers."""

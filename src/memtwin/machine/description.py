@@ -81,7 +81,7 @@ class LimitConfig(msgspec.Struct, frozen=True):
     cgroup_version: int = 2
     # MODEL: how often somebody reads memory.stat, which folds what reclaim compares: as often as
     # `size --verify` does; 0: nobody, the kernel folds when it comes to it (reclaim/stat_fold.py)
-    stat_read_ms: int = 2
+    stat_read_us: int = 250
 
 
 class MachineConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -51,8 +51,8 @@ class Replay:
             version = config.limit.cgroup_version if config.limit else 2
             limit = LimitConfig(limit_bytes, swap_max, None, version)
             if config.limit is not None:
-                read_ms = config.limit.stat_read_ms
-                limit = msgspec.structs.replace(limit, stat_read_ms=read_ms)
+                read_us = config.limit.stat_read_us
+                limit = msgspec.structs.replace(limit, stat_read_us=read_us)
             config = msgspec.structs.replace(config, limit=limit)
         self.config = config
         self.machine = Machine(config)
