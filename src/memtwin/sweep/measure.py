@@ -54,8 +54,8 @@ class Statistics(enum.StrEnum):
     Since v5.16 reclaim folds per-CPU counters only when the last fold is over two periods of 2 s
     ago (mm/memcontrol.c mem_cgroup_flush_stats_ratelimited(), v6.12), and until then compares
     refaults that are that old. On one program at one limit this made real runs differ by a factor
-    of 60 in major faults; with the counters folded every 2 ms they differed by 0.6 %. A faster machine does more in 2 ms:
-    they are folded every 0.25 ms now.
+    of 60 in major faults; with the counters folded every 2 ms they differed by 0.6 %. A machine
+    twice as fast does twice as much in 2 ms, so they are folded every 0.25 ms.
     """
 
     FRESH = "fresh"  # memory.stat is read all the time, which folds them
