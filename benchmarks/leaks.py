@@ -15,14 +15,14 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from leak_workloads import INTERVAL_NS, SAMPLES, WORKLOADS, run_into
+from leak_workloads import INTERVAL_NS, SAMPLES, WORKLOADS, Part, run_into
 
 from memtwin.analysis.leak import Finding, Kind, Verdict
 from memtwin.cli.leaks_view import findings_of
 from memtwin.observe.samples.reader import StoreReader
 
 PAGE = Path(__file__).resolve().parent / "leaks.md"
-FIRST_SEED = 1000
+FIRST_SEED = 3000
 
 
 class Outcome(NamedTuple):
@@ -31,6 +31,7 @@ class Outcome(NamedTuple):
     workload: str
     seed: int
     found: bool  # the leak that there is
+    watched: bool  # it was at least told to watch on
     false: tuple[str, ...]
     series: int
 
@@ -45,70 +46,118 @@ def outcome(name: str, seed: int) -> Outcome:
     return judged(name, seed, findings)
 
 
+# what a leak of a kind brings with it: pages of a process need page tables and grow its cgroup, a
+# mapping has a vm_area_struct, a process has stacks, tables and kernel objects
+_OF_A_PROCESS = {Kind.PROCESS_TABLES, Kind.PAGE_TABLES, Kind.CGROUP}
+FOLLOWS = {
+    "uss": _OF_A_PROCESS,
+    "shmem": {*_OF_A_PROCESS, Kind.USS},
+    "page tables": {*_OF_A_PROCESS, Kind.SLAB},
+    "kernel stacks": {*_OF_A_PROCESS, Kind.SLAB, Kind.UNACCOUNTED},
+}
+
+
 def judged(name: str, seed: int, findings: list[Finding]) -> Outcome:
     """Hold findings against the truth of workload `name`.
 
-    Where something leaks, MemAvailable falls; and what leaks pages of a process also grows its
-    cgroup, and its page tables with it: these follow from the leak and are no mistake.
+    Where something leaks, MemAvailable falls, and more may follow: these are no mistake.
     """
-    truth = WORKLOADS[name].truth
+    kind = WORKLOADS[name].kind
+    mine = [one for one in findings if one.kind.value == kind and _is_the_leaker(one)]
+    verdicts = {one.verdict for one in mine}
+    follows = FOLLOWS.get(kind, set()) | ({Kind.AVAILABLE} if kind else set())
     called = [one for one in findings if one.verdict is Verdict.LEAK]
-    found = any(one.kind.value == truth.kind for one in called)
-    follows = {Kind.AVAILABLE.value, truth.kind} if truth.kind else set()
-    if truth.kind in (Kind.USS.value, Kind.PAGE_TABLES.value):
-        follows |= {Kind.PROCESS_TABLES.value, Kind.PAGE_TABLES.value, Kind.CGROUP.value}
-    if truth.kind == Kind.PAGE_TABLES.value:  # vm_area_struct: one for each mapping
-        follows.add(Kind.SLAB.value)
-    wrong = [f"{one.kind.value} of {one.name}" for one in called if one.kind.value not in follows]
-    if truth.kind == Kind.USS.value:
-        wrong += [
-            f"uss of {one.name}"
-            for one in called
-            if one.kind is Kind.USS and not one.name.endswith(" worker")
-        ]
-    return Outcome(name, seed, found, tuple(wrong), len(findings))
+    wrong = tuple(
+        f"{one.kind.value} of {one.name}"
+        for one in called
+        if one not in mine and not (one.kind in follows and _is_the_leaker(one))
+    )
+    found = Verdict.LEAK in verdicts
+    return Outcome(name, seed, found, found or Verdict.WATCH in verdicts, wrong, len(findings))
+
+
+def _is_the_leaker(one: Finding) -> bool:
+    return one.kind is not Kind.USS or one.name.endswith(" worker")
 
 
 def wilson(hits: int, runs: int) -> str:
     """`hits` of `runs` as percent, with its 95 % interval (Wilson 1927)."""
+    if not runs:
+        return "-"
     z, share = 1.96, hits / runs
     centre = (share + z * z / (2 * runs)) / (1 + z * z / runs)
     half = z / (1 + z * z / runs) * math.sqrt(share * (1 - share) / runs + (z / (2 * runs)) ** 2)
     return f"{share:.1%} ({max(centre - half, 0):.1%} .. {min(centre + half, 1):.1%})"
 
 
-def page(outcomes: list[Outcome], seeds: int, elapsed_s: float) -> str:
+def page(outcomes: list[Outcome], seeds: range, elapsed_s: float) -> str:
     """The page of results."""
+    minutes = SAMPLES * INTERVAL_NS / 60e9
+    wrong = Counter(text.split(" of ")[0] for one in outcomes for text in one.false)
+    series = sum(one.series for one in outcomes)
+    head = ["leaks found (recall)", "calls that were right (precision)", "alarms without a leak"]
+    unknowable = [one for one in outcomes if WORKLOADS[one.workload].part is Part.UNKNOWABLE]
+    return f"""# Leaks found by sampling, where the truth is known
+
+{len(seeds)} runs (seeds {seeds[0]} to {seeds[-1]}) of {len(WORKLOADS)} workloads on a twin of
+128 MiB with zram, {SAMPLES} samples in {minutes:.0f} minutes of its time, through the store and the
+search as `memtwin leaks STORE` does. Made by `python benchmarks/leaks.py --seeds {len(seeds)}` in
+{elapsed_s:.0f} s. The method was chosen on seeds 200 to 215 of the workloads for design, so that
+no run below was seen before; workloads held out were not judged before the method stood.
+
+| runs | {" | ".join(head)} |
+| --- | --- | --- | --- |
+{_summary(outcomes)}
+
+Intervals are Wilson's, 95 %. A leak counts as found when the series that leaks is called a leak. A
+call is right when it names the series that leaks; falling MemAvailable, and what a leak brings with
+it (page tables, kernel objects), count neither way. Wrongly called were {sum(wrong.values())} of
+{series:,} series ({", ".join(f"{kind} {count}" for kind, count in wrong.most_common()) or "none"}).
+
+Three or four bursts are a leak that nobody can know yet: as many rises and no fall come by chance
+once in 8 or 16. Of {len(unknowable)} such runs {sum(one.found for one in unknowable)} were
+called a leak, {sum(one.watched and not one.found for one in unknowable)} told to be watched on.
+
+| nothing leaks | | runs with a false alarm |
+| --- | --- | --- |
+{_rows(outcomes, leaking=False)}
+
+| something leaks | | series | found | or to watch on | runs with a false alarm |
+| --- | --- | --- | --- | --- | --- |
+{_rows(outcomes, leaking=True)}
+"""
+
+
+def _summary(outcomes: list[Outcome]) -> str:
+    rows = []
+    for title, parts in (("for design", {Part.DESIGN}), ("held out", {Part.HELD_OUT}),
+                         ("both", {Part.DESIGN, Part.HELD_OUT})):  # fmt: skip
+        mine = [one for one in outcomes if WORKLOADS[one.workload].part in parts]
+        leaking = [one for one in mine if WORKLOADS[one.workload].kind]
+        clean = [one for one in mine if not WORKLOADS[one.workload].kind]
+        right, wrong = sum(one.found for one in leaking), sum(len(one.false) for one in mine)
+        alarmed = sum(bool(one.false) for one in clean)
+        rows.append(
+            f"| {title} | {right} of {len(leaking)}: {wilson(right, len(leaking))}"
+            f" | {right} of {right + wrong}: {wilson(right, right + wrong)}"
+            f" | {alarmed} of {len(clean)}: {wilson(alarmed, len(clean))} |"
+        )
+    return "\n".join(rows)
+
+
+def _rows(outcomes: list[Outcome], *, leaking: bool) -> str:
     rows = []
     for name, workload in WORKLOADS.items():
         mine = [one for one in outcomes if one.workload == name]
-        alarms = sum(bool(one.false) for one in mine)
-        caught = f"{sum(one.found for one in mine)} of {len(mine)}" if workload.truth.kind else "-"
-        rows.append(f"| {name} | {workload.truth.kind or 'nothing'} | {caught} | {alarms} |")
-    leaking = [one for one in outcomes if WORKLOADS[one.workload].truth.kind]
-    clean = [one for one in outcomes if not WORKLOADS[one.workload].truth.kind]
-    wrong = Counter(text.split(" of ")[0] for one in outcomes for text in one.false)
-    series = sum(one.series for one in outcomes)
-    minutes = SAMPLES * INTERVAL_NS / 60e9
-    return f"""# Leaks found by sampling, where the truth is known
-
-{seeds} seeded runs of each workload on a twin of 128 MiB with zram, {SAMPLES} samples in
-{minutes:.0f} minutes of its time, through the store and the search as `memtwin leaks STORE` does.
-Made by `python benchmarks/leaks.py --seeds {seeds}` in {elapsed_s:.0f} s.
-
-| workload | what leaks | found | runs with a false alarm |
-| --- | --- | --- | --- |
-{chr(10).join(rows)}
-
-* Leaks found: {wilson(sum(one.found for one in leaking), len(leaking))} of {len(leaking)} runs.
-* Runs without any leak in which something was called one:
-  {wilson(sum(bool(one.false) for one in clean), len(clean))} of {len(clean)}.
-* Series wrongly called a leak: {sum(wrong.values())} of {series:,}
-  ({", ".join(f"{kind} {count}" for kind, count in wrong.most_common()) or "none"}).
-
-A leak counts as found when the series that leaks is called a leak. Falling MemAvailable, and page
-tables and kernel objects that a leak brings with it, are no false alarms beside it.
-"""
+        if bool(workload.kind) is not leaking or not mine:
+            continue
+        cells = [name, workload.part.value]
+        if leaking:
+            found, watched = sum(o.found for o in mine), sum(o.watched for o in mine)
+            cells += [workload.kind, f"{found} of {len(mine)}", str(watched - found)]
+        cells.append(str(sum(bool(one.false) for one in mine)))
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
 
 
 def main() -> None:
@@ -129,7 +178,7 @@ def main() -> None:
         for one in outcomes:
             print(one)
         return
-    text = page(outcomes, arguments.seeds, time.monotonic() - began)
+    text = page(outcomes, seeds, time.monotonic() - began)
     PAGE.write_text(text)
     print(text)
 

@@ -8,12 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memtwin.analysis.leak import Kind, Series, Verdict, find_leaks
+from memtwin.analysis.stairs import climb, drift_p_value, levels_of, rate_bounds
 from memtwin.analysis.trend import (
     GROWING,
     MIN_SAMPLES,
     Shape,
-    drift_p_value,
     judge,
+    order_p_value,
     sen_mann_kendall,
 )
 
@@ -104,6 +105,98 @@ def test_the_drift_test_counts_all_ways_of_signs() -> None:
         )
         walk = np.concatenate(([0.0], np.cumsum(moves))).astype(float)
         assert drift_p_value(walk) == pytest.approx(ways / 256)
+
+
+def _bursts(at: list[float], mib: float = 1.0, size: float = 12_000.0, seed: int = 1) -> np.ndarray:
+    return 20 * MIB + mib * MIB * np.searchsorted(at, T, side="right") + noise(seed, size)
+
+
+def test_bursts_that_come_on_and_on_are_a_leak_and_few_of_them_are_to_be_watched() -> None:
+    many = judge(T, _bursts([50, 130, 210, 330, 400, 540]), 256 << 10)
+    assert (many.shape, many.bursts) == (Shape.BURSTS, 6)
+    assert many.p_value == pytest.approx(1 / 64)
+    few = judge(T, _bursts([100, 260, 500]), 256 << 10)
+    assert (few.shape, few.bursts) == (Shape.FEW_BURSTS, 3)
+    (found,) = find_leaks([Series(Kind.USS, "1 worker", T, _bursts([100, 260, 500]))])
+    assert found.verdict is Verdict.WATCH
+    assert "3 bursts" in found.why
+    assert found.until_oom_s is None
+
+
+def test_bursts_that_become_rarer_or_have_ended_are_no_leak() -> None:
+    rarer = judge(T, _bursts([10, 25, 45, 70, 120, 240, 420]), 256 << 10)
+    assert rarer.shape is Shape.SLOWING
+    ended = judge(T, _bursts([20, 90, 150, 200, 260, 310]), 256 << 10)
+    assert ended.shape is Shape.SLOWING
+
+
+def test_bursts_of_which_one_is_given_back_are_not_counted_as_lasting() -> None:
+    values = _bursts([50, 130, 210, 330, 400, 540])
+    values[T >= 450] -= 3 * MIB
+    assert judge(T, values, 256 << 10).shape not in GROWING
+
+
+def test_levels_that_rise_and_fall_alike_are_seldom_called_a_leak() -> None:
+    called = 0
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        jumps = (rng.random(len(T)) < 0.1) * rng.choice([-1.0, 1.0], len(T))
+        values = 200 * MIB + 2 * MIB * np.cumsum(jumps * rng.lognormal(0, 0.5, len(T)))
+        called += judge(T, values + noise(seed, 12_000.0), 256 << 10).shape in GROWING
+    assert called <= 26  # 5 % of 300 are 15, their deviation is 3.8: three of these above
+
+
+def test_the_interval_of_a_rate_of_bursts_holds_the_truth_as_often_as_it_says() -> None:
+    held, tried, rate = 0, 0, 8 / (T[-1] - T[0])
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        at = np.cumsum(rng.exponential(1 / rate, 60))
+        found = judge(T, _bursts(at.tolist(), seed=seed), 256 << 10)
+        if found.shape is Shape.BURSTS:
+            tried += 1
+            held += found.low_per_s <= rate * MIB <= found.high_per_s
+    assert tried > 150
+    assert held >= 0.9 * tried
+
+
+def test_a_floor_seen_only_where_few_swings_turn_is_no_proof() -> None:
+    assert order_p_value(np.array([1.0, 2.0, 3.0, 4.0])) == pytest.approx(1 / 24)
+    assert order_p_value(np.array([4.0, 3.0, 2.0])) == pytest.approx(1.0)
+    days = 20 * MIB + (8 + T / 200) * MIB * np.maximum(np.sin(2 * np.pi * T / 200), -0.6)
+    assert judge(T, days + 1e4 * T, 256 << 10).shape not in GROWING
+
+
+def test_bounds_of_a_poisson_rate_are_garwoods() -> None:
+    # his table for 10 events: 4.80 and 18.39
+    low, high = rate_bounds(10)
+    assert low * 10 == pytest.approx(4.795, abs=0.005)
+    assert high * 10 == pytest.approx(18.39, abs=0.01)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(0, 1e9), min_size=3, max_size=60))
+def test_levels_are_the_best_that_any_choice_of_changes_gives(values: list[float]) -> None:
+    found = climb(np.arange(len(values), dtype=float), np.array(values))
+    assert 1 <= found.levels <= len(values)
+    assert 0 <= found.p_value <= 1
+    assert 0 <= found.bursts < found.levels
+
+
+def test_the_levels_cost_no_more_than_any_others_do() -> None:
+    rng = np.random.default_rng(2)
+    for _ in range(20):
+        values, price = rng.integers(0, 6, 9).astype(float), float(rng.uniform(0.5, 8))
+
+        def cost(starts: list[int], of: np.ndarray = values, each: float = price) -> float:
+            parts = np.split(of, starts[1:])
+            return sum(((p - p.mean()) ** 2).sum() for p in parts) + each * (len(parts) - 1)
+
+        every = [
+            [0, *(k for k in range(1, 9) if bits >> (k - 1) & 1)] for bits in range(256)
+        ]
+        starts, left = levels_of(values, price)
+        assert cost(starts) == pytest.approx(min(map(cost, every)))
+        assert left == pytest.approx(cost(starts, each=0.0))
 
 
 def test_growth_of_a_cache_is_no_leak_and_of_a_process_is_one() -> None:

@@ -106,8 +106,9 @@ def find_leaks(
     leak, the share that may be chance, whatever the number of series (Benjamini, Hochberg 1995).
     """
     trends = [_judged(one) for one in series]
-    # only what grows is asked about: the rest can't be called a leak, however small its p
-    growing = [at for at, trend in enumerate(trends) if trend.shape is not Shape.FLAT]
+    # only what chance alone keeps from being called a leak is asked about; the rest can't be one,
+    # however small its p (Tarone 1990)
+    growing = [at for at, trend in enumerate(trends) if trend.asked]
     stands = _discoveries([trends[at].p_value for at in growing], rate)
     sure = [True] * len(trends)
     for at, stood in zip(growing, stands, strict=True):
@@ -169,11 +170,19 @@ def _verdict(kind: Kind, trend: Trend) -> tuple[Verdict, str]:
             return Verdict.FRAGMENTATION, "free memory is there, but in ever smaller pieces"
         if kind is Kind.AVAILABLE:
             return Verdict.LEAK, "what a new program could have becomes less and less"
+        if trend.bursts:
+            chance = f"1 in {1 / trend.p_value:,.0f}"
+            said = f"grew in {trend.bursts} bursts and gave nothing back: by chance {chance}"
+            return Verdict.LEAK, said
         if shape is Shape.BURSTS:
-            return Verdict.LEAK, "grows in bursts, and nothing of it is given back"
+            return Verdict.LEAK, "its floor rises in bursts"
         return Verdict.LEAK, "its floor rises, as fast late as early"
     told = {
         Shape.TOO_SHORT: (Verdict.NONE, "too few samples"),
+        Shape.FEW_BURSTS: (
+            Verdict.WATCH,
+            f"grew in {trend.bursts} bursts and gave nothing back: too few to tell",
+        ),
         Shape.UNSURE: (Verdict.WATCH, "one of so many series may grow like that by chance"),
         Shape.SLOWING: (Verdict.WATCH, "grows ever slower: warming up, or keeping what it used"),
         Shape.STEP: (Verdict.NONE, "grew once and stayed: kept memory, not a leak"),

@@ -1,9 +1,10 @@
 """Owns what the shape of a series of samples is: flat, growing for good, or growing and done.
 
-Imports numpy. Has never heard of memory, processes or files. The method is robust and free of
-assumptions on the noise: Sen's slope (1968) with its rank interval, Mann's and Kendall's test
-(1945, 1975) with the variance that autocorrelation leaves (Hamed and Rao 1998), both on the floor
-of the series, which a sawtooth comes back to and a leak lifts.
+Imports numpy and stairs. Has never heard of memory, processes or files. The method is robust and
+free of assumptions on the noise: Sen's slope (1968) with its rank interval, Mann's and Kendall's
+test (1945, 1975) with the variance that autocorrelation leaves (Hamed and Rao 1998), both on the
+floor of the series, which a sawtooth comes back to and a leak lifts. Growth in bursts is asked of
+stairs.
 """
 
 from __future__ import annotations
@@ -16,7 +17,16 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-Values = NDArray[np.float64]
+from memtwin.analysis.stairs import (
+    MIN_BURSTS,
+    Stairs,
+    Values,
+    climb,
+    is_stair,
+    rate_bounds,
+    slows_down,
+)
+
 # MODEL: chosen on drawn series of seeds 0 to 4 and on twins of seeds 100 to 105;
 # benchmarks/leaks.py measures on twins of other seeds
 MIN_SAMPLES = 12
@@ -24,6 +34,7 @@ MIN_FLOOR_POINTS = 5
 MAX_BLOCKS = 24
 SWING_SHARE = 0.4  # a swing back of this share of the residual range ends a rise or a fall
 SAMPLES_PER_BLOCK = 4
+FEW_BURSTS = 3  # fewer are steps: memory kept
 SPREAD_STEPS = 2.6  # growth in fewer even steps than this is a step, not a trend
 STEP_RATIO = 0.35  # and where two steps leave less than this of what a line leaves unexplained
 TESTS = 2  # Kendall's S of the floor and of all samples: the better counts
@@ -43,6 +54,7 @@ class Shape(enum.Enum):
     FLAT = "flat"
     STEADY = "steady growth"
     BURSTS = "growth in bursts"
+    FEW_BURSTS = "growth in few bursts"  # too few to tell
     SLOWING = "slowing growth"
     STEP = "step"
     SAWTOOTH = "sawtooth"
@@ -71,6 +83,8 @@ class Trend(msgspec.Struct):
     swings: int = 0  # times that it came back down to a floor
     steps: float = 0.0  # how many even steps the growth is like
     step_ratio: float = 1.0  # what two steps leave unexplained, over what a line leaves
+    bursts: int = 0  # rises of which nothing was given back, where it grows in such
+    asked: bool = False  # growth for good, if only chance does not explain it
     late_share: float = 0.0  # of the growth, in the last third of the time
     earliness: float = 0.0  # how early the growth comes, in deviations of as many even steps
 
@@ -89,14 +103,22 @@ def judge(times_s: Values, values: Values, least_growth: float, alpha: float = 0
     if count < MIN_SAMPLES or times_s[-1] <= times_s[0]:
         level = float(np.median(values)) if count else 0.0
         return Trend(Shape.TOO_SHORT, count, 0.0, level, 0.0)
-    at_s, floor, swings = floor_of(times_s, values)
+    if float(np.ptp(values)) >= least_growth:
+        stairs = climb(times_s, values)
+        if is_stair(stairs) and stairs.lasting >= least_growth:
+            return _trend_of_stairs(times_s, values, stairs, alpha)
+    troughs = _troughs(values)
+    at_s, floor = floor_of(times_s, values, troughs)
     slope, low, high, p_value = sen_mann_kendall(at_s, floor)
     span_s = float(times_s[-1] - times_s[0])
     thin_s, thin = _thinned(times_s, values)
     whole_slope, _, _, whole_p = sen_mann_kendall(thin_s, thin)
     if slope >= FLOOR_SHARE * whole_slope:  # not the height of the swings: the floor rises too
         p_value = min(p_value, whole_p)
-    p_value = min(p_value * TESTS, drift_p_value(floor), 1.0)
+    p_value = min(p_value * TESTS, 1.0)
+    swing = float(np.ptp(np.quantile(values - slope * times_s, (0.05, 0.95))))
+    if 0 < len(troughs) <= MAX_BLOCKS and swing > slope * span_s:  # seen only where it turns
+        p_value = max(p_value, order_p_value(values[troughs]))
     trend = Trend(
         Shape.FLAT,
         count,
@@ -107,28 +129,49 @@ def judge(times_s: Values, values: Values, least_growth: float, alpha: float = 0
         low,
         high,
         p_value,
-        swings,
+        len(troughs),
     )
     _describe_growth(trend, at_s, floor)
     trend.step_ratio = step_ratio(thin_s, thin)
-    swing = float(np.ptp(np.quantile(values - slope * times_s, (0.05, 0.95))))
     trend.shape = _shape(trend, floor, swing, least_growth, alpha)
     return trend
 
 
-def floor_of(times_s: Values, values: Values) -> tuple[Values, Values, int]:
-    """(times, floor, swings): what the series keeps coming back to.
+def _trend_of_stairs(times_s: Values, values: Values, stairs: Stairs, alpha: float) -> Trend:
+    """The trend of a series that climbs in bursts and gives nothing back."""
+    span_s = float(times_s[-1] - times_s[0])
+    slope = stairs.lasting / span_s
+    least, most = rate_bounds(stairs.even_bursts)
+    level = float(np.median(values[-max(len(values) // 10, 3) :]))
+    if stairs.bursts < FEW_BURSTS:
+        shape = Shape.STEP
+    elif slows_down(stairs):
+        shape = Shape.SLOWING
+    elif stairs.bursts < MIN_BURSTS or stairs.p_value >= alpha:
+        shape = Shape.FEW_BURSTS
+    else:
+        shape = Shape.BURSTS
+    return Trend(
+        shape, len(values), span_s, level, stairs.lasting, slope, least * slope, most * slope,
+        stairs.p_value, steps=stairs.even_bursts, earliness=stairs.earliness, bursts=stairs.bursts,
+        asked=shape is Shape.BURSTS or (shape is Shape.FEW_BURSTS and stairs.bursts >= MIN_BURSTS),
+    )  # fmt: skip
+
+
+def floor_of(
+    times_s: Values, values: Values, troughs: NDArray[np.int64]
+) -> tuple[Values, Values]:
+    """(times, floor): what the series keeps coming back to; `troughs`: where it turned up again.
 
     The least of each of up to MAX_BLOCKS equal stretches, each as long as the swings take.
     """
-    troughs = _troughs(values)
     blocks = min(max(len(values) // SAMPLES_PER_BLOCK, MIN_FLOOR_POINTS + 1), MAX_BLOCKS)
     if len(troughs) > 1:  # a stretch shorter than a cycle would not reach down to the floor
         cycle = float(np.quantile(np.diff(np.array([0, *troughs, len(values) - 1])), 0.75))
         blocks = max(min(blocks, int(len(values) / max(cycle, 1.0))), MIN_FLOOR_POINTS + 1)
     parts = np.array_split(np.arange(len(values)), blocks)
     least = np.array([part[np.argmin(values[part])] for part in parts])
-    return times_s[least], values[least], len(troughs)
+    return times_s[least], values[least]
 
 
 def _troughs(values: Values) -> NDArray[np.int64]:
@@ -190,31 +233,6 @@ def sen_mann_kendall(times: Values, values: Values) -> tuple[float, float, float
     highest = int(min((len(slopes) + half) / 2, len(slopes) - 1))
     p_value = 1.0 - NormalDist().cdf(z)
     return slope, float(slopes[lowest]), float(slopes[highest]), p_value
-
-
-def drift_p_value(values: Values) -> float:
-    """The chance of moves that are so much up in a walk that goes up and down alike.
-
-    Wilcoxon's signed-rank test (1945) of the differences, exact. It sees growth in a few bursts,
-    which autocorrelation hides from Kendall's S.
-
-    >>> drift_p_value(np.array([0.0, 1.0, 1.0, 3.0, 6.0]))
-    0.125
-    """
-    moves = np.diff(values)
-    moves = moves[moves != 0]
-    if not len(moves):
-        return 1.0
-    sizes = np.abs(moves)
-    below = (sizes[None, :] < sizes[:, None]).sum(axis=1)
-    same = (sizes[None, :] == sizes[:, None]).sum(axis=1)
-    ranks = 2 * below + same + 1  # twice the mean rank: whole numbers
-    ways = np.zeros(int(ranks.sum()) + 1)
-    ways[0] = 1.0
-    for rank in ranks.tolist():
-        ways[rank:] = (ways[rank:] + ways[: len(ways) - rank]) / 2
-        ways[:rank] /= 2
-    return float(ways[int(ranks[moves > 0].sum()) :].sum())
 
 
 def _autocorrelation_factor(times: Values, values: Values, slope: float) -> float:
@@ -282,16 +300,39 @@ def _describe_growth(trend: Trend, at_s: Values, floor: Values) -> None:
     trend.earliness = (0.5 - mean) * math.sqrt(12.0 * trend.steps)
 
 
+def order_p_value(values: Values) -> float:
+    """The chance of values in so rising an order, of all their orders: Kendall's test, exact.
+
+    >>> order_p_value(np.array([1.0, 2.0, 3.0]))
+    0.16666666666666666
+    """
+    falls = int((np.triu(values[None, :] < values[:, None], 1)).sum())
+    ways = np.ones(1)  # orders of 1, 2, ... values by how many pairs of them fall
+    for count in range(2, len(values) + 1):
+        ways = np.convolve(ways, np.ones(count)) / count
+    return float(ways[: falls + 1].sum())
+
+
 def _shape(trend: Trend, floor: Values, swing: float, least_growth: float, alpha: float) -> Shape:
     if trend.growth <= -least_growth and trend.high_per_s < 0:
         return Shape.FALLING
-    one_step = trend.steps < SPREAD_STEPS or trend.step_ratio < STEP_RATIO
-    if trend.growth < least_growth or trend.p_value >= alpha or trend.low_per_s < 0:
-        if trend.swings >= SAWTOOTH_SWINGS:
-            return Shape.SAWTOOTH if swing >= least_growth else Shape.FLAT
-        net = float(np.median(floor[-2:]) - np.median(floor[:2]))
-        return Shape.STEP if net >= least_growth and one_step else Shape.FLAT
-    if one_step:
+    grown = _shape_of_growth(trend, floor) if trend.growth >= least_growth else Shape.FLAT
+    trend.asked = grown in GROWING
+    if grown is not Shape.FLAT and trend.p_value < alpha and trend.low_per_s >= 0:
+        return grown
+    if trend.swings >= SAWTOOTH_SWINGS:
+        return Shape.SAWTOOTH if swing >= least_growth else Shape.FLAT
+    net = float(np.median(floor[-2:]) - np.median(floor[:2]))
+    return Shape.STEP if net >= least_growth and _one_step(trend) else Shape.FLAT
+
+
+def _one_step(trend: Trend) -> bool:
+    return trend.steps < SPREAD_STEPS or trend.step_ratio < STEP_RATIO
+
+
+def _shape_of_growth(trend: Trend, floor: Values) -> Shape:
+    """What a floor that rises beyond chance is."""
+    if _one_step(trend):
         return Shape.STEP
     in_bursts = trend.steps < min(2 * SPREAD_STEPS, BURSTS_SHARE * (len(floor) - 1))
     least_late = BURSTS_LATE_SHARE if in_bursts else LATE_SHARE

@@ -120,8 +120,12 @@ def _rooms(moment: StoredMoment, groups: list[Series], alive: dict[int, int]) ->
 def _explained(found: list[Finding]) -> list[Finding]:
     """Say of each leaking process where it grows; the extents of its maps are no leak themselves.
 
-    A heap or anonymous area that grows while nothing of it becomes resident is only reserved.
+    A heap or anonymous area that grows while nothing of it becomes resident is only reserved. Page
+    tables follow what they map.
     """
+    leaking = {
+        one.name for one in found if one.kind is Kind.USS and one.verdict is Verdict.LEAK
+    }
     grows = {
         (one.name, one.kind) for one in found if one.kind in _WHERE and one.verdict is Verdict.LEAK
     }
@@ -134,6 +138,8 @@ def _explained(found: list[Finding]) -> list[Finding]:
         if one.kind in _WHERE and one.verdict is Verdict.LEAK:
             one.verdict = Verdict.NONE
             one.why = "address space: what becomes resident of it is counted as uss"
+        if one.kind is Kind.PROCESS_TABLES and one.name in leaking:
+            one.verdict, one.why = Verdict.NONE, "page tables of what its uss counts"
         kept.append(one)
     return kept
 
