@@ -325,7 +325,8 @@ def _sentences(report: OomReport, found: Cause) -> None:
     if barred:
         names = ", ".join(_called(zone) for zone in barred)
         say(f"The request may not use {names}.")
-    found.fragmented = bool(failing) and all(
+    # one zone with pages enough is enough: others (DMA, mostly) are kept back or full as always
+    found.fragmented = not any(zone.serves for zone in reachable) and any(
         "pieces" in zone.why or "blocks of order" in zone.why for zone in failing
     )
     wanted = found.request.order or 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 import textwrap
 
 from memtwin.cli.columns_text import Column, size, table
+from memtwin.cli.oom_bound_words import bound_sentences
 from memtwin.sweep.oom_what_if import Goal, WhatIf
 
 WIDTH = 100
@@ -16,6 +17,11 @@ WIDTH = 100
 def what_if_text(found: WhatIf) -> str:
     """The answer in words and a table."""
     parts = ["What would have avoided it (in the twin):"]
+    if found.bound is not None:
+        said = bound_sentences(found.bound)
+        parts += [_paragraph(sentence, "  ") for sentence in said]
+        parts += ["", "  Assumed:", *(_paragraph(one, "    - ") for one in found.bound.assumptions)]
+        return "\n".join(parts) + "\n"
     if not found.rebuilt:
         parts.append(_paragraph(f"The twin cannot rebuild this kill: {found.why_not}.", "  "))
         if found.assumptions:

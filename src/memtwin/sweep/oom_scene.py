@@ -92,17 +92,14 @@ def _refusal(report: OomReport, cause: Cause) -> str:
         )
     constraint, _ = constraint_of(report)
     if constraint not in (NONE, MEMCG):
-        return (
-            "a request held to some nodes is not rebuilt: the twin's scripts bind nobody to nodes"
-        )
+        return "the request was held to some nodes, and the zones of the report do not tell more"
     if constraint == MEMCG:
         return ""
     wanted = cause.request.order or 0
     if cause.fragmented:
         return (
-            "memory was in pieces, not short: the twin's programs ask for single pages, and a"
-            f" block of order {wanted} cannot be asked of it; more memory might not have helped,"
-            " compaction or a larger vm.min_free_kbytes might"
+            f"memory was in pieces, not short: a block of order {wanted} was wanted; more memory"
+            " might not have helped, compaction or a larger vm.min_free_kbytes might"
         )
     ram = sum(zone.kib.get("managed", 0) for zone in _zones(report)) << 10
     room = [
@@ -117,8 +114,8 @@ def _refusal(report: OomReport, cause: Cause) -> str:
     kept = sum(zone.free_bytes or 0 for zone in cause.zones if zone.reachable)
     if barred and ram and free - kept > ram * ROOM_SHARE:
         return (
-            f"only zone {cause.request.highest_zone} and lower ran out, for the kernel's own data:"
-            " the twin's scripts cannot ask for that"
+            f"only zone {cause.request.highest_zone} and lower ran out: more RAM in other zones"
+            " would not have helped"
         )
     return ""
 

@@ -12,6 +12,7 @@ import msgspec
 
 from memtwin.errors import UserError
 from memtwin.observe.oom.records import OomReport
+from memtwin.sweep.oom_bound import Bound, bound_of
 from memtwin.sweep.oom_rerun import Outcome, Trial, machine_text, overhead_pages, run, script_text
 from memtwin.sweep.oom_scene import Scene, scene_of
 from memtwin.units import format_size
@@ -50,6 +51,7 @@ class WhatIf(msgspec.Struct, kw_only=True):
     cap_bytes: int | None = None  # the largest memory.max on the grower that spares the rest
     step_bytes: int = 0  # how fine the answers are
     assumptions: list[str] = []
+    bound: Bound | None = None  # where not RAM in general was short
     trials: int = 0
     machine: str = ""  # a description and a script to run by hand
     script: str = ""
@@ -92,7 +94,12 @@ def what_if(report: OomReport, growth_bytes: int | None = None) -> WhatIf:
     """
     scene = scene_of(report)
     if isinstance(scene, str):
-        return WhatIf(rebuilt=False, why_not=scene)
+        bound = bound_of(report) if report.kills and not report.by_sysrq else None
+        answered = isinstance(bound, Bound) and bound.refused
+        return WhatIf(
+            rebuilt=answered, why_not="" if answered else scene,
+            bound=bound if isinstance(bound, Bound) and answered else None,
+        )  # fmt: skip
     grower = scene.actors[scene.grower]
     found = WhatIf(
         rebuilt=False, in_group=scene.in_group, ram_bytes=scene.bytes_of(scene.ram_pages),
