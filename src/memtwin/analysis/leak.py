@@ -14,7 +14,8 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from memtwin.analysis.trend import GROWING, Shape, Trend, Values, judge
+from memtwin.analysis.stairs import Values
+from memtwin.analysis.trend import GROWING, Shape, Trend, judge
 
 FALSE_DISCOVERY_RATE = 0.05  # of what is called a leak, the share that may be chance
 LEAST_PROCESS_BYTES = 256 << 10

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from memtwin.analysis.leak import Kind, Series
 from memtwin.analysis.ledger import Ledger, make_ledger
+from memtwin.analysis.stairs import Values
 from memtwin.analysis.timeline import Moment, row_bytes
-from memtwin.analysis.trend import Values
 from memtwin.errors import UserError
 from memtwin.observe.fragments import BUDDYINFO_PATH, parse_buddyinfo
 from memtwin.observe.ledger_texts import read_ledger_counters

@@ -45,6 +45,7 @@ BURSTS_LATE_SHARE = 0.02  # the same of growth in few steps, which fall as they 
 EARLY_DEVIATIONS = 1.3  # growth that comes earlier than even growth would, by this much: slowing
 SAWTOOTH_SWINGS = 3
 CONFIDENCE = 0.95
+ROUNDING = 1e-12
 
 
 class Shape(enum.Enum):
@@ -239,6 +240,8 @@ def _autocorrelation_factor(times: Values, values: Values, slope: float) -> floa
     """By how much autocorrelation widens the variance of S; never less than 1."""
     count = len(values)
     residual = values - slope * times
+    if float(np.ptp(residual)) <= ROUNDING * float(np.abs(values).max()):
+        return 1.0  # a straight line: what is left is the rounding of floats
     ranks = np.argsort(np.argsort(residual, kind="stable"), kind="stable").astype(np.float64)
     ranks -= ranks.mean()
     power = float((ranks * ranks).sum())

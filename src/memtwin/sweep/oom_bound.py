@@ -48,6 +48,7 @@ _FLAGS = {
     "IO": GFP_IO, "FS": GFP_FS, "DIRECT_RECLAIM": GFP_DIRECT_RECLAIM,
     "KSWAPD_RECLAIM": GFP_KSWAPD_RECLAIM,
 }  # fmt: skip
+
 # where a zone lies: arch/x86/mm/init.c zone_sizes_init(), v6.12
 _START_64 = {"DMA": 0, "DMA32": 16 * MIB, "Normal": 4 * GIB}
 _START_32 = {"DMA": 0, "Normal": 16 * MIB, "HighMem": 896 * MIB}
