@@ -34,13 +34,13 @@ cdef class Arenas:
     cdef int put_size(self, long long p, long long value) except -1
     cdef int put_foot(self, long long p, long long size) except -1
     cdef int link_between(self, long long p, long long bck, long long fwd) except -1
-    cdef int unlink_chunk(self, long long p)
-    cdef int _unlink_size(self, long long p, long long fd)
-    cdef int _broken(self, int fault)
-    cdef int to_unsorted(self, int arena, long long p, long long size, int fault)
+    cdef int unlink_chunk(self, long long p) except? -1
+    cdef int _unlink_size(self, long long p, long long fd) except? -1
+    cdef int _broken(self, int fault) except? -1
+    cdef int to_unsorted(self, int arena, long long p, long long size, int fault) except? -1
     cdef int clear_nextsize(self, long long p) except -1
     cpdef int bin_index(self, long long size) noexcept
     cdef void mark_bin(self, int arena, int i) noexcept
-    cdef int sort_chunk(self, int arena, long long p, long long size)
-    cdef long long _place_large(self, long long p, long long size, long long bck)
+    cdef int sort_chunk(self, int arena, long long p, long long size) except? -1
+    cdef long long _place_large(self, long long p, long long size, long long bck) except? -1
     cdef int _place_nextsize(self, long long p, long long smaller, long long larger) except -1

@@ -129,6 +129,7 @@ class Arenas:
     # lists
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def unlink_chunk(self, p: cython.longlong) -> cython.int:
         """malloc/malloc.c unlink_chunk(), glibc 2.36: 0, or -1 when the lists are broken."""
         size: cython.longlong = self.word[2 * p + 1] & ~SIZE_BITS
@@ -151,6 +152,7 @@ class Arenas:
         return 0
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _unlink_size(self, p: cython.longlong, fd: cython.longlong) -> cython.int:
         # p is the first of its size: its neighbours among sizes, or the next of its size, inherit
         larger: cython.longlong = self.word[2 * p + 5]
@@ -173,11 +175,13 @@ class Arenas:
         return 0
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _broken(self, fault: cython.int) -> cython.int:
         self.memory.fault = fault
         return -1
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def to_unsorted(
         self, arena: cython.int, p: cython.longlong, size: cython.longlong, fault: cython.int
     ) -> cython.int:
@@ -230,6 +234,7 @@ class Arenas:
         self.binmap[arena * BINMAPSIZE + (i >> 5)] |= bit << (i & 31)
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def sort_chunk(
         self, arena: cython.int, p: cython.longlong, size: cython.longlong
     ) -> cython.int:
@@ -253,6 +258,7 @@ class Arenas:
         return 0
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _place_large(
         self, p: cython.longlong, size: cython.longlong, bck: cython.longlong
     ) -> cython.longlong:

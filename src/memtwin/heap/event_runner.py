@@ -57,6 +57,7 @@ class EventRunner:
         self.events += 1
 
     @cython.ccall
+    @cython.exceptval(-1)
     def run(
         self, ops: U1, slots: I8, sizes: I8, arguments: I8, start: cython.longlong,
         end: cython.longlong,
@@ -72,6 +73,7 @@ class EventRunner:
         return end - start
 
     @cython.ccall
+    @cython.exceptval(-1)
     def run_recorded(
         self, ops: U1, slots: I8, sizes: I8, arguments: I8, addresses: I8, usable: I8
     ) -> cython.longlong:
@@ -92,6 +94,7 @@ class EventRunner:
         return len(ops)
 
     @cython.ccall
+    @cython.exceptval(-1)
     def step(
         self, op: cython.int, slot: cython.longlong, size: cython.longlong,
         argument: cython.longlong,
@@ -123,6 +126,7 @@ class EventRunner:
         return p
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _realloc(
         self, slot: cython.longlong, p: cython.longlong, size: cython.longlong
     ) -> cython.longlong:
@@ -140,6 +144,7 @@ class EventRunner:
         return q
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _count(self, slot: cython.longlong, size: cython.longlong) -> cython.int:
         self.live_bytes += size - self.size_of_slot[slot]
         self.size_of_slot[slot] = size

@@ -45,19 +45,19 @@ cdef class Heap:
     cdef readonly ThreadArenas thread_arenas
     cdef public int is_threaded
     cdef readonly long long zeroed_bytes
-    cpdef int arena_for_chunk(self, long long p)
-    cdef int _arena(self, long long size)
-    cdef int _init_tcache(self)
+    cpdef int arena_for_chunk(self, long long p) except? -1
+    cdef int _arena(self, long long size) except? -1
+    cdef int _init_tcache(self) except? -1
     cdef long long _cached(self, long long i) noexcept
     cdef int _cache(self, long long p, long long size) noexcept
-    cdef long long _from_arenas(self, long long size, long long nb)
-    cdef int _touch(self, long long p, long long end_bytes)
-    cpdef long long malloc_row(self, long long size)
-    cpdef int free_row(self, long long p)
-    cpdef long long calloc_row(self, long long size)
-    cdef long long _dirty_top(self, int arena, long long top)
-    cdef long long _zeroed(self, long long p, long long zeroed, long long size)
-    cpdef long long realloc_row(self, long long p, long long size)
-    cdef long long _reallocate(self, long long p, long long size)
-    cpdef long long memalign_row(self, long long alignment, long long size)
-    cpdef long long usable_row(self, long long p)
+    cdef long long _from_arenas(self, long long size, long long nb) except? -1
+    cdef int _touch(self, long long p, long long end_bytes) except? -1
+    cpdef long long malloc_row(self, long long size) except? -1
+    cpdef int free_row(self, long long p) except? -1
+    cpdef long long calloc_row(self, long long size) except? -1
+    cdef long long _dirty_top(self, int arena, long long top) except? -1
+    cdef long long _zeroed(self, long long p, long long zeroed, long long size) except? -1
+    cpdef long long realloc_row(self, long long p, long long size) except? -1
+    cdef long long _reallocate(self, long long p, long long size) except? -1
+    cpdef long long memalign_row(self, long long alignment, long long size) except? -1
+    cpdef long long usable_row(self, long long p) except? -1

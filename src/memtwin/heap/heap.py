@@ -100,6 +100,7 @@ class Heap:
         self.tcache.shutting_down[thread] = 0
 
     @cython.ccall
+    @cython.exceptval(-1)
     def arena_for_chunk(self, p: cython.longlong) -> cython.int:
         """malloc/arena.c arena_for_chunk(), glibc 2.36."""
         if self.word[2 * p + 1] & NON_MAIN_ARENA:
@@ -107,12 +108,14 @@ class Heap:
         return 0
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _arena(self, size: cython.longlong) -> cython.int:
         if self.is_threaded:
             return self.thread_arenas.arena_for(self.tcache.thread, size)
         return 0
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _init_tcache(self) -> cython.int:
         """malloc/malloc.c tcache_init(), glibc 2.36."""
         p: cython.longlong
@@ -126,6 +129,7 @@ class Heap:
         return 0
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _from_arenas(self, size: cython.longlong, nb: cython.longlong) -> cython.longlong:
         """A chunk from this thread's arena, or where that has no memory from one more."""
         arena: cython.int = self._arena(size)
@@ -136,6 +140,7 @@ class Heap:
         return p
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _touch(self, p: cython.longlong, end_bytes: cython.longlong) -> cython.int:
         """[p, p + end_bytes) is written."""
         page: cython.longlong
@@ -153,6 +158,7 @@ class Heap:
     # by rows
 
     @cython.ccall
+    @cython.exceptval(-1)
     def malloc_row(self, size: cython.longlong) -> cython.longlong:
         """malloc/malloc.c __libc_malloc(), glibc 2.36: row of the chunk, 0 for NULL."""
         nb: cython.longlong
@@ -209,6 +215,7 @@ class Heap:
         return 1
 
     @cython.ccall
+    @cython.exceptval(-1)
     def free_row(self, p: cython.longlong) -> cython.int:
         """malloc/malloc.c __libc_free(), glibc 2.36: 0, or -1 and a fault."""
         size: cython.longlong = self.word[2 * p + 1]
@@ -232,6 +239,7 @@ class Heap:
         return self.int_free.free_chunk(self.arena_for_chunk(p), p, NO_LOCK)
 
     @cython.ccall
+    @cython.exceptval(-1)
     def calloc_row(self, size: cython.longlong) -> cython.longlong:
         """malloc/malloc.c __libc_calloc(), glibc 2.36 and 2.41, of one product."""
         nb: cython.longlong
@@ -268,6 +276,7 @@ class Heap:
         return self._zeroed(p, nb - SIZE_SZ, size)
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _dirty_top(self, arena: cython.int, top: cython.longlong) -> cython.longlong:
         """Bytes from `top` on that something may have written before."""
         dirty: cython.longlong = self.word[2 * top + 1] & ~SIZE_BITS
@@ -279,6 +288,7 @@ class Heap:
         return max(dirty, most)
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _zeroed(
         self, p: cython.longlong, zeroed: cython.longlong, size: cython.longlong
     ) -> cython.longlong:
@@ -290,6 +300,7 @@ class Heap:
         return p
 
     @cython.ccall
+    @cython.exceptval(-1)
     def realloc_row(self, p: cython.longlong, size: cython.longlong) -> cython.longlong:
         """malloc/malloc.c __libc_realloc(), glibc 2.36 and 2.38; `p` is 0 for NULL."""
         usable: cython.longlong
@@ -314,6 +325,7 @@ class Heap:
         return p
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _reallocate(self, p: cython.longlong, size: cython.longlong) -> cython.longlong:
         old_size: cython.longlong = self.word[2 * p + 1] & ~SIZE_BITS
         nb: cython.longlong
@@ -349,6 +361,7 @@ class Heap:
         return moved
 
     @cython.ccall
+    @cython.exceptval(-1)
     def memalign_row(self, alignment: cython.longlong, size: cython.longlong) -> cython.longlong:
         """malloc/malloc.c _mid_memalign(), glibc 2.36 and 2.38; `alignment` above 0."""
         nb: cython.longlong
@@ -377,6 +390,7 @@ class Heap:
         return p
 
     @cython.ccall
+    @cython.exceptval(-1)
     def usable_row(self, p: cython.longlong) -> cython.longlong:
         """malloc/malloc.c musable(), glibc 2.36: bytes that the program may use."""
         size: cython.longlong = self.word[2 * p + 1] & ~SIZE_BITS

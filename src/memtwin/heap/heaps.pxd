@@ -29,10 +29,10 @@ cdef class Heaps:
     cdef public I8 mprotect_size
     cdef public long long aligned_heap_area
     cpdef long long heap_for(self, long long row) noexcept
-    cpdef long long new_heap(self, long long size)
-    cdef long long _aligned_area(self)
-    cpdef int new_arena(self, long long size)
-    cpdef int grow(self, long long heap, long long difference)
-    cdef int _shrink(self, long long heap, long long difference)
-    cpdef int trim(self, long long heap)
-    cdef int _drop_last(self, long long heap, int arena)
+    cpdef long long new_heap(self, long long size) except? -1
+    cdef long long _aligned_area(self) except? -1
+    cpdef int new_arena(self, long long size) except? -1
+    cpdef int grow(self, long long heap, long long difference) except? -1
+    cdef int _shrink(self, long long heap, long long difference) except? -1
+    cpdef int trim(self, long long heap) except? -1
+    cdef int _drop_last(self, long long heap, int arena) except? -1

@@ -62,6 +62,7 @@ class Heaps:
         return row & -BLOCK_ROWS
 
     @cython.ccall
+    @cython.exceptval(-1)
     def new_heap(self, size: cython.longlong) -> cython.longlong:
         """malloc/arena.c new_heap(), glibc 2.36: first row of a heap for `size` bytes; 0 none."""
         base: cython.longlong
@@ -93,6 +94,7 @@ class Heaps:
         return row
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _aligned_area(self) -> cython.longlong:
         """64 MiB of address space, aligned to that: the address, or what mmap said."""
         found: cython.longlong
@@ -120,6 +122,7 @@ class Heaps:
         return found
 
     @cython.ccall
+    @cython.exceptval(-1)
     def new_arena(self, size: cython.longlong) -> cython.int:
         """malloc/arena.c _int_new_arena(), glibc 2.36, up to its place in the ring; -1 none."""
         overhead: cython.longlong = self.par.heap_info_bytes + SIZEOF_MALLOC_STATE + 16
@@ -144,6 +147,7 @@ class Heaps:
         return arena
 
     @cython.ccall
+    @cython.exceptval(-1)
     def grow(self, heap: cython.longlong, difference: cython.longlong) -> cython.int:
         """malloc/arena.c grow_heap(), glibc 2.36: 0 done."""
         block: cython.longlong = heap >> BLOCK_SHIFT
@@ -163,6 +167,7 @@ class Heaps:
         return 0
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _shrink(self, heap: cython.longlong, difference: cython.longlong) -> cython.int:
         """malloc/arena.c shrink_heap(), glibc 2.36: 0 done."""
         block: cython.longlong = heap >> BLOCK_SHIFT
@@ -181,6 +186,7 @@ class Heaps:
         return 0
 
     @cython.ccall
+    @cython.exceptval(-1)
     def trim(self, heap: cython.longlong) -> cython.int:
         """malloc/arena.c heap_trim(), glibc 2.36: 1 when the last heap became smaller."""
         block: cython.longlong = heap >> BLOCK_SHIFT
@@ -205,6 +211,7 @@ class Heaps:
         return 1
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _drop_last(self, heap: cython.longlong, arena: cython.int) -> cython.int:
         """Unmap the empty last heap of an arena, unless the one before is too full: 1 done."""
         block: cython.longlong = heap >> BLOCK_SHIFT

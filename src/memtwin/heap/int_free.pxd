@@ -41,16 +41,16 @@ cdef class IntFree:
     cdef MallocPar par
     cdef Tcache tcache
     cdef I8 word
-    cdef int _die(self, int fault)
-    cpdef int free_chunk(self, int arena, long long p, int lock)
-    cdef int _to_fastbin(self, int arena, long long p, long long size, int lock)
-    cpdef int merge_chunk(self, int arena, long long p, long long size)
+    cdef int _die(self, int fault) except? -1
+    cpdef int free_chunk(self, int arena, long long p, int lock) except? -1
+    cdef int _to_fastbin(self, int arena, long long p, long long size, int lock) except? -1
+    cpdef int merge_chunk(self, int arena, long long p, long long size) except? -1
     cpdef long long create_chunk(
         self, int arena, long long p, long long size, long long after, long long after_size
-    )
-    cdef int _to_smallbin(self, int arena, long long p, long long size)
-    cpdef int maybe_consolidate(self, int arena, long long size)
-    cpdef int consolidate(self, int arena)
-    cdef int _consolidate_one(self, int arena, long long p)
-    cpdef int systrim(self, long long pad)
-    cpdef int munmap_chunk(self, long long p)
+    ) except? -1
+    cdef int _to_smallbin(self, int arena, long long p, long long size) except? -1
+    cpdef int maybe_consolidate(self, int arena, long long size) except? -1
+    cpdef int consolidate(self, int arena) except? -1
+    cdef int _consolidate_one(self, int arena, long long p) except? -1
+    cpdef int systrim(self, long long pad) except? -1
+    cpdef int munmap_chunk(self, long long p) except? -1

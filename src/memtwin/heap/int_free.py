@@ -65,11 +65,13 @@ class IntFree:
         self.word = memory.word
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _die(self, fault: cython.int) -> cython.int:
         self.memory.fault = fault
         return -1
 
     @cython.ccall
+    @cython.exceptval(-1)
     def free_chunk(self, arena: cython.int, p: cython.longlong, lock: cython.int) -> cython.int:
         """malloc/malloc.c _int_free(), glibc 2.36: 0, or -1 and a fault."""
         size: cython.longlong = self.word[2 * p + 1] & ~SIZE_BITS
@@ -92,6 +94,7 @@ class IntFree:
         return self.merge_chunk(arena, p, size)
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _to_fastbin(
         self, arena: cython.int, p: cython.longlong, size: cython.longlong, lock: cython.int
     ) -> cython.int:
@@ -111,6 +114,7 @@ class IntFree:
         return 0
 
     @cython.ccall
+    @cython.exceptval(-1)
     def merge_chunk(
         self, arena: cython.int, p: cython.longlong, size: cython.longlong
     ) -> cython.int:
@@ -146,6 +150,7 @@ class IntFree:
         return self.maybe_consolidate(arena, size)
 
     @cython.ccall
+    @cython.exceptval(-1)
     def create_chunk(
         self, arena: cython.int, p: cython.longlong, size: cython.longlong,
         after: cython.longlong, after_size: cython.longlong,
@@ -172,6 +177,7 @@ class IntFree:
         return size
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _to_smallbin(
         self, arena: cython.int, p: cython.longlong, size: cython.longlong
     ) -> cython.int:
@@ -188,6 +194,7 @@ class IntFree:
         return 0
 
     @cython.ccall
+    @cython.exceptval(-1)
     def maybe_consolidate(self, arena: cython.int, size: cython.longlong) -> cython.int:
         """malloc/malloc.c _int_free_maybe_consolidate(), glibc 2.41: 0, or -1 and a fault."""
         if size < FASTBIN_CONSOLIDATION_THRESHOLD:
@@ -202,6 +209,7 @@ class IntFree:
         return 0 if self.memory.fault == 0 else -1
 
     @cython.ccall
+    @cython.exceptval(-1)
     def consolidate(self, arena: cython.int) -> cython.int:
         """malloc/malloc.c malloc_consolidate(), glibc 2.36: 0, or -1 and a fault."""
         i: cython.int
@@ -223,6 +231,7 @@ class IntFree:
         return 0
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _consolidate_one(self, arena: cython.int, p: cython.longlong) -> cython.int:
         size: cython.longlong = self.word[2 * p + 1] & ~SIZE_BITS
         after: cython.longlong = p + (size >> 4)
@@ -258,6 +267,7 @@ class IntFree:
         return 0
 
     @cython.ccall
+    @cython.exceptval(-1)
     def systrim(self, pad: cython.longlong) -> cython.int:
         """malloc/malloc.c systrim(), glibc 2.36: 1 when the break went down."""
         top: cython.longlong = self.arenas.top[0]
@@ -286,6 +296,7 @@ class IntFree:
         return 1
 
     @cython.ccall
+    @cython.exceptval(-1)
     def munmap_chunk(self, p: cython.longlong) -> cython.int:
         """malloc/malloc.c munmap_chunk(), glibc 2.36: 0, or -1 and a fault."""
         lead: cython.longlong = self.word[2 * p]

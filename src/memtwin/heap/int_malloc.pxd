@@ -40,18 +40,18 @@ cdef class IntMalloc:
     cdef I8 word
     cdef U1 resident
     cdef long long sorted_chunks
-    cdef long long _die(self, int fault)
-    cpdef long long malloc_chunk(self, int arena, long long nb)
-    cdef long long _from_fastbin(self, int arena, long long nb)
-    cdef long long _from_smallbin(self, int arena, long long nb)
+    cdef long long _die(self, int fault) except? -1
+    cpdef long long malloc_chunk(self, int arena, long long nb) except? -1
+    cdef long long _from_fastbin(self, int arena, long long nb) except? -1
+    cdef long long _from_smallbin(self, int arena, long long nb) except? -1
     cdef void _use(self, int arena, long long p, long long size) noexcept
-    cdef long long _from_unsorted(self, int arena, long long nb)
-    cdef int _is_broken(self, int arena, long long p, long long unsorted)
-    cdef long long _split_last_remainder(self, int arena, long long p, long long size, long long nb)
+    cdef long long _from_unsorted(self, int arena, long long nb) except? -1
+    cdef int _is_broken(self, int arena, long long p, long long unsorted) except? -1
+    cdef long long _split_last_remainder(self, int arena, long long p, long long size, long long nb) except? -1
     cdef int _set_heads(
         self, int arena, long long p, long long nb, long long rest, long long rest_size
-    )
-    cdef long long _from_large_bin(self, int arena, long long nb)
-    cdef long long _from_larger_bins(self, int arena, long long nb)
-    cdef long long _cut(self, int arena, long long p, long long nb, int fault)
-    cdef long long _from_top(self, int arena, long long nb)
+    ) except? -1
+    cdef long long _from_large_bin(self, int arena, long long nb) except? -1
+    cdef long long _from_larger_bins(self, int arena, long long nb) except? -1
+    cdef long long _cut(self, int arena, long long p, long long nb, int fault) except? -1
+    cdef long long _from_top(self, int arena, long long nb) except? -1

@@ -60,11 +60,13 @@ class IntMalloc:
         self.sorted_chunks = 0  # by this malloc so far: tcache_unsorted_count
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _die(self, fault: cython.int) -> cython.longlong:
         self.memory.fault = fault
         return 0
 
     @cython.ccall
+    @cython.exceptval(-1)
     def malloc_chunk(self, arena: cython.int, nb: cython.longlong) -> cython.longlong:
         """A chunk of at least `nb` bytes, header included, from `arena` or a mapping."""
         p: cython.longlong
@@ -102,6 +104,7 @@ class IntMalloc:
                 return 0
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _from_fastbin(self, arena: cython.int, nb: cython.longlong) -> cython.longlong:
         at: cython.longlong = arena * NFASTBINS + (nb >> 4) - 2
         i: cython.longlong = (nb - MINSIZE) >> 4
@@ -123,6 +126,7 @@ class IntMalloc:
         return p
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _from_smallbin(self, arena: cython.int, nb: cython.longlong) -> cython.longlong:
         head: cython.longlong = (arena + 1) * ARENA_ROWS + (nb >> 4)
         i: cython.longlong = (nb - MINSIZE) >> 4
@@ -159,6 +163,7 @@ class IntMalloc:
             self.word[2 * p + 1] |= NON_MAIN_ARENA
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _from_unsorted(self, arena: cython.int, nb: cython.longlong) -> cython.longlong:
         """Sort what was freed lately; an exact fit, or what the last small split left, ends it."""
         unsorted: cython.longlong = (arena + 1) * ARENA_ROWS + 1
@@ -202,6 +207,7 @@ class IntMalloc:
         return self.tcache.get(i) if cached else 0
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _is_broken(
         self, arena: cython.int, p: cython.longlong, unsorted: cython.longlong
     ) -> cython.int:
@@ -229,6 +235,7 @@ class IntMalloc:
         return 0
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _split_last_remainder(
         self, arena: cython.int, p: cython.longlong, size: cython.longlong, nb: cython.longlong
     ) -> cython.longlong:
@@ -243,6 +250,7 @@ class IntMalloc:
         return p
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _set_heads(
         self, arena: cython.int, p: cython.longlong, nb: cython.longlong,
         rest: cython.longlong, rest_size: cython.longlong,
@@ -256,6 +264,7 @@ class IntMalloc:
         return 0
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _from_large_bin(self, arena: cython.int, nb: cython.longlong) -> cython.longlong:
         """The smallest that fits in the bin of the size asked for."""
         head: cython.longlong = (arena + 1) * ARENA_ROWS + self.arenas.bin_index(nb)
@@ -274,6 +283,7 @@ class IntMalloc:
         return self._cut(arena, p, nb, UNSORTED_CHUNKS)
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _from_larger_bins(self, arena: cython.int, nb: cython.longlong) -> cython.longlong:
         """The smallest of the first bin above that holds anything; bits found stale are cleared."""
         i: cython.int = self.arenas.bin_index(nb) + 1
@@ -307,6 +317,7 @@ class IntMalloc:
             i += 1
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _cut(
         self, arena: cython.int, p: cython.longlong, nb: cython.longlong, fault: cython.int
     ) -> cython.longlong:
@@ -326,6 +337,7 @@ class IntMalloc:
         return p
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _from_top(self, arena: cython.int, nb: cython.longlong) -> cython.longlong:
         p: cython.longlong = self.arenas.top[arena]
         size: cython.longlong = self.word[2 * p + 1] & ~SIZE_BITS

@@ -31,9 +31,9 @@ cdef class HeapMemory:
     cdef public long long block_next
     cdef readonly list block_free
     cpdef long long address_of(self, long long row) noexcept
-    cpdef long long row_of(self, long long address)
+    cpdef long long row_of(self, long long address) except? -1
     cpdef int is_outside(self, long long row) noexcept
-    cpdef long long take_slot(self, long long address)
+    cpdef long long take_slot(self, long long address) except? -1
     cpdef void move_slot(self, long long row, long long address)
     cpdef void give_slot(self, long long row)
     cpdef void touch_mapped(self, long long row, long long end_bytes)

@@ -93,6 +93,7 @@ class HeapMemory:
         return self.block_base[row >> BLOCK_SHIFT] + ((row & (BLOCK_ROWS - 1)) << ROW_SHIFT)
 
     @cython.ccall
+    @cython.exceptval(-1)
     def row_of(self, address: cython.longlong) -> cython.longlong:
         """Row that starts at `address`, or of the mapped chunk there; 0 where the heap is not."""
         offset: cython.longlong = address - self.main_base
@@ -157,6 +158,7 @@ class HeapMemory:
     # slots of mapped chunks
 
     @cython.ccall
+    @cython.exceptval(-1)
     def take_slot(self, address: cython.longlong) -> cython.longlong:
         """A slot for a mapped chunk whose header is at `address`."""
         row: cython.longlong = self.mmap_free

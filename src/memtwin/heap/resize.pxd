@@ -29,13 +29,13 @@ cdef class Resize:
     cdef IntMalloc int_malloc
     cdef I8 word
     cdef public long long copied_bytes
-    cdef long long _die(self, int fault)
-    cpdef long long realloc_chunk(self, int arena, long long p, long long nb)
-    cdef long long _move(self, int arena, long long p, long long old_size, long long nb)
-    cdef int _set_size(self, int arena, long long p, long long size)
-    cdef long long _give_tail(self, int arena, long long p, long long size, long long nb)
-    cpdef long long mremap_chunk(self, long long p, long long nb)
-    cpdef long long memalign_chunk(self, int arena, long long alignment, long long nb)
-    cdef long long _give_lead(self, int arena, long long p, long long lead, long long size)
-    cdef long long _free_tail(self, int arena, long long p, long long nb)
-    cdef long long _merge_tail(self, int arena, long long p, long long nb)
+    cdef long long _die(self, int fault) except? -1
+    cpdef long long realloc_chunk(self, int arena, long long p, long long nb) except? -1
+    cdef long long _move(self, int arena, long long p, long long old_size, long long nb) except? -1
+    cdef int _set_size(self, int arena, long long p, long long size) except? -1
+    cdef long long _give_tail(self, int arena, long long p, long long size, long long nb) except? -1
+    cpdef long long mremap_chunk(self, long long p, long long nb) except? -1
+    cpdef long long memalign_chunk(self, int arena, long long alignment, long long nb) except? -1
+    cdef long long _give_lead(self, int arena, long long p, long long lead, long long size) except? -1
+    cdef long long _free_tail(self, int arena, long long p, long long nb) except? -1
+    cdef long long _merge_tail(self, int arena, long long p, long long nb) except? -1

@@ -49,11 +49,13 @@ class Resize:
         self.copied_bytes = 0  # by the last realloc
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _die(self, fault: cython.int) -> cython.longlong:
         self.memory.fault = fault
         return 0
 
     @cython.ccall
+    @cython.exceptval(-1)
     def realloc_chunk(
         self, arena: cython.int, p: cython.longlong, nb: cython.longlong
     ) -> cython.longlong:
@@ -84,6 +86,7 @@ class Resize:
         return self._move(arena, p, old_size, nb)
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _move(
         self, arena: cython.int, p: cython.longlong, old_size: cython.longlong,
         nb: cython.longlong,
@@ -100,6 +103,7 @@ class Resize:
         return fresh
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _set_size(self, arena: cython.int, p: cython.longlong, size: cython.longlong) -> cython.int:
         """set_head_size, with the mark of the arena: the bit of the chunk before it stays."""
         bits: cython.longlong = self.word[2 * p + 1] & SIZE_BITS
@@ -109,6 +113,7 @@ class Resize:
         return 0
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _give_tail(
         self, arena: cython.int, p: cython.longlong, size: cython.longlong, nb: cython.longlong
     ) -> cython.longlong:
@@ -129,6 +134,7 @@ class Resize:
         return p
 
     @cython.ccall
+    @cython.exceptval(-1)
     def mremap_chunk(self, p: cython.longlong, nb: cython.longlong) -> cython.longlong:
         """malloc/malloc.c mremap_chunk(), glibc 2.36: the chunk, or 0 when it can't grow."""
         lead: cython.longlong = self.word[2 * p]
@@ -151,6 +157,7 @@ class Resize:
         return p
 
     @cython.ccall
+    @cython.exceptval(-1)
     def memalign_chunk(
         self, arena: cython.int, alignment: cython.longlong, nb: cython.longlong
     ) -> cython.longlong:
@@ -188,6 +195,7 @@ class Resize:
         return self._free_tail(arena, p, nb)
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _give_lead(
         self, arena: cython.int, p: cython.longlong, lead: cython.longlong,
         size: cython.longlong,
@@ -208,6 +216,7 @@ class Resize:
         return 0 if failed else aligned
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _free_tail(
         self, arena: cython.int, p: cython.longlong, nb: cython.longlong
     ) -> cython.longlong:
@@ -224,6 +233,7 @@ class Resize:
         return p
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _merge_tail(
         self, arena: cython.int, p: cython.longlong, nb: cython.longlong
     ) -> cython.longlong:

@@ -31,13 +31,13 @@ cdef class SysMalloc:
     cdef MallocPar par
     cdef IntFree int_free
     cdef I8 word
-    cpdef long long mapped_chunk(self, long long nb)
-    cpdef long long more(self, int arena, long long nb)
-    cpdef long long take_top(self, int arena, long long nb)
-    cdef long long _more_heap(self, int arena, long long nb, int tried_mmap)
-    cdef int _leave_heap(self, int arena, long long top, long long old_size)
-    cdef int _more_main(self, long long nb)
+    cpdef long long mapped_chunk(self, long long nb) except? -1
+    cpdef long long more(self, int arena, long long nb) except? -1
+    cpdef long long take_top(self, int arena, long long nb) except? -1
+    cdef long long _more_heap(self, int arena, long long nb, int tried_mmap) except? -1
+    cdef int _leave_heap(self, int arena, long long top, long long old_size) except? -1
+    cdef int _more_main(self, long long nb) except? -1
     cdef long long _region_size(self, long long size, long long nb, long long old_size) noexcept
-    cdef int _new_top(self, long long brk, long long size, long long end, long long old_size)
-    cdef long long _row_at(self, long long start, long long size, long long end)
-    cdef int _fence(self, long long top, long long old_size)
+    cdef int _new_top(self, long long brk, long long size, long long end, long long old_size) except? -1
+    cdef long long _row_at(self, long long start, long long size, long long end) except? -1
+    cdef int _fence(self, long long top, long long old_size) except? -1

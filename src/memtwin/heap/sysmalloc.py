@@ -52,6 +52,7 @@ class SysMalloc:
         self.word = memory.word
 
     @cython.ccall
+    @cython.exceptval(-1)
     def mapped_chunk(self, nb: cython.longlong) -> cython.longlong:
         """malloc/malloc.c sysmalloc_mmap(), glibc 2.36: a chunk in a mapping of its own; 0 none."""
         size: cython.longlong = (nb + SIZE_SZ + PAGE_SIZE - 1) & -PAGE_SIZE
@@ -70,6 +71,7 @@ class SysMalloc:
         return p
 
     @cython.ccall
+    @cython.exceptval(-1)
     def more(self, arena: cython.int, nb: cython.longlong) -> cython.longlong:
         """A chunk of `nb` bytes from the system; 0 when there is none, or a fault."""
         tried_mmap: cython.int = 0
@@ -94,6 +96,7 @@ class SysMalloc:
         return self.take_top(arena, nb)
 
     @cython.ccall
+    @cython.exceptval(-1)
     def take_top(self, arena: cython.int, nb: cython.longlong) -> cython.longlong:
         """`nb` bytes from the start of top; 0 when it is too small."""
         p: cython.longlong = self.arenas.top[arena]
@@ -109,6 +112,7 @@ class SysMalloc:
         return p
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _more_heap(
         self, arena: cython.int, nb: cython.longlong, tried_mmap: cython.int
     ) -> cython.longlong:
@@ -140,6 +144,7 @@ class SysMalloc:
         return 0
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _leave_heap(
         self, arena: cython.int, top: cython.longlong, old_size: cython.longlong
     ) -> cython.int:
@@ -157,6 +162,7 @@ class SysMalloc:
         return self.int_free.free_chunk(arena, top, HAVE_LOCK)
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _more_main(self, nb: cython.longlong) -> cython.int:
         """Enlarge or replace the top of main_arena by the break, or by mmap in its stead."""
         top: cython.longlong = self.arenas.top[0]
@@ -209,6 +215,7 @@ class SysMalloc:
         return max(size, least)
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _new_top(
         self, brk: cython.longlong, size: cython.longlong, end: cython.longlong,
         old_size: cython.longlong,
@@ -245,6 +252,7 @@ class SysMalloc:
         return 0
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _row_at(
         self, start: cython.longlong, size: cython.longlong, end: cython.longlong
     ) -> cython.longlong:
@@ -259,6 +267,7 @@ class SysMalloc:
         return row
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _fence(self, top: cython.longlong, old_size: cython.longlong) -> cython.int:
         """Close an old top by two fenceposts and free the rest of it."""
         old_size = (old_size - 2 * CHUNK_HDR_SZ) & ~MALLOC_ALIGN_MASK

@@ -31,6 +31,7 @@ class HeapSystem:
         self.curbrk = 0  # misc/brk.c __curbrk, glibc 2.36; 0: never asked
 
     @cython.ccall
+    @cython.exceptval(-1)
     def sbrk(self, increment: cython.longlong) -> cython.longlong:
         """The break before; -1 when refused (misc/sbrk.c __sbrk(), glibc 2.36)."""
         before: cython.longlong
@@ -47,6 +48,7 @@ class HeapSystem:
         return before if now == before + increment else -1
 
     @cython.ccall
+    @cython.exceptval(-1)
     def mmap(
         self, hint: cython.longlong, length: cython.longlong, protection: cython.int
     ) -> cython.longlong:
@@ -62,6 +64,7 @@ class HeapSystem:
         self.log.add(MUNMAP, address, length, 0, self.map.munmap(address, length))
 
     @cython.ccall
+    @cython.exceptval(-1)
     def mremap(
         self, address: cython.longlong, old_length: cython.longlong, new_length: cython.longlong
     ) -> cython.longlong:
@@ -71,6 +74,7 @@ class HeapSystem:
         return moved
 
     @cython.ccall
+    @cython.exceptval(-1)
     def mprotect(
         self, address: cython.longlong, length: cython.longlong, protection: cython.int
     ) -> cython.int:

@@ -22,5 +22,5 @@ cdef class Tcache:
     cpdef int has_room(self, long long i) noexcept
     cpdef void put(self, long long p, long long i) noexcept
     cpdef long long get(self, long long i) noexcept
-    cpdef long long get_aligned(self, long long i, long long alignment)
-    cpdef int holds(self, long long p, long long i)
+    cpdef long long get_aligned(self, long long i, long long alignment) except? -1
+    cpdef int holds(self, long long p, long long i) except? -1

@@ -102,6 +102,7 @@ class Tcache:
         return p
 
     @cython.ccall
+    @cython.exceptval(-1)
     def get_aligned(self, i: cython.longlong, alignment: cython.longlong) -> cython.longlong:
         """The first chunk of bin `i` whose memory is so aligned, taken out; 0 none.
 
@@ -124,6 +125,7 @@ class Tcache:
         return p
 
     @cython.ccall
+    @cython.exceptval(-1)
     def holds(self, p: cython.longlong, i: cython.longlong) -> cython.int:
         """malloc/malloc.c _int_free(), glibc 2.36: -1 if `p`, with the key, is in bin `i`."""
         entry: cython.longlong = self.entries[self.thread * TCACHE_MAX_BINS + i]

@@ -15,10 +15,10 @@ cdef class ThreadArenas:
     cdef public long long narenas
     cdef public long long narenas_limit
     cdef public int next_to_use
-    cpdef int arena_for(self, long long thread, long long size)
-    cpdef int arena_get2(self, long long thread, long long size)
-    cdef int _new_arena(self, long long thread, long long size)
-    cdef int _attach(self, long long thread, int arena)
+    cpdef int arena_for(self, long long thread, long long size) except? -1
+    cpdef int arena_get2(self, long long thread, long long size) except? -1
+    cdef int _new_arena(self, long long thread, long long size) except? -1
+    cdef int _attach(self, long long thread, int arena) except? -1
     cdef void _remove_from_free_list(self, int arena)
-    cpdef int retry(self, long long thread, int arena, long long size)
+    cpdef int retry(self, long long thread, int arena, long long size) except? -1
     cpdef void leave(self, long long thread)

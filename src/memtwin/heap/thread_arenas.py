@@ -46,6 +46,7 @@ class ThreadArenas:
                 self.of_thread[number] = NO_ARENA
 
     @cython.ccall
+    @cython.exceptval(-1)
     def arena_for(self, thread: cython.longlong, size: cython.longlong) -> cython.int:
         """malloc/arena.c arena_get(), glibc 2.36; NO_ARENA when there is none to be had."""
         arena: cython.int = self.of_thread[thread]
@@ -54,6 +55,7 @@ class ThreadArenas:
         return self.arena_get2(thread, size)
 
     @cython.ccall
+    @cython.exceptval(-1)
     def arena_get2(self, thread: cython.longlong, size: cython.longlong) -> cython.int:
         """malloc/arena.c arena_get2(), glibc 2.36."""
         arena: cython.int = self.free_list
@@ -77,6 +79,7 @@ class ThreadArenas:
         return self._attach(thread, arena)
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _new_arena(self, thread: cython.longlong, size: cython.longlong) -> cython.int:
         arena: cython.int = self.heaps.new_arena(size)
         if arena < 0:
@@ -87,6 +90,7 @@ class ThreadArenas:
         return self._attach(thread, arena)
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _attach(self, thread: cython.longlong, arena: cython.int) -> cython.int:
         before: cython.int = self.of_thread[thread]
         if before != NO_ARENA:
@@ -107,6 +111,7 @@ class ThreadArenas:
             other = self.arenas.next_free[other]
 
     @cython.ccall
+    @cython.exceptval(-1)
     def retry(
         self, thread: cython.longlong, arena: cython.int, size: cython.longlong
     ) -> cython.int:
