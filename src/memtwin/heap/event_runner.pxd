@@ -24,6 +24,8 @@ cdef class EventRunner:
     cpdef long long run_recorded(
         self, U1 ops, I8 slots, I8 sizes, I8 arguments, I8 addresses, I8 usable
     ) except? -1
-    cpdef long long step(self, int op, long long slot, long long size, long long argument) except? -1
+    cpdef long long step(
+        self, int op, long long slot, long long size, long long argument
+    ) except? -1
     cdef long long _realloc(self, long long slot, long long p, long long size) except? -1
     cdef int _count(self, long long slot, long long size) except? -1

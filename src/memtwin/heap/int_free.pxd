@@ -45,6 +45,7 @@ cdef class IntFree:
     cpdef int free_chunk(self, int arena, long long p, int lock) except? -1
     cdef int _to_fastbin(self, int arena, long long p, long long size, int lock) except? -1
     cpdef int merge_chunk(self, int arena, long long p, long long size) except? -1
+    cdef long long _take_before(self, long long p, int fault) except? -1
     cpdef long long create_chunk(
         self, int arena, long long p, long long size, long long after, long long after_size
     ) except? -1

@@ -122,7 +122,6 @@ class IntFree:
         after: cython.longlong = p + (size >> 4)
         top: cython.longlong = self.arenas.top[arena]
         after_size: cython.longlong
-        before: cython.longlong
         if p == top:
             return self._die(DOUBLE_FREE_TOP)
         if self.arenas.noncontiguous[arena] == 0 and after >= top + (
@@ -135,19 +134,28 @@ class IntFree:
         if self.word[2 * after + 1] <= CHUNK_HDR_SZ or after_size >= self.arenas.system_mem[arena]:
             return self._die(FREE_NEXT_SIZE)
         if self.word[2 * p + 1] & PREV_INUSE == 0:
-            before = self.word[2 * p]
-            size += before
-            p -= before >> 4
-            if self.memory.is_outside(p):
-                return -1
-            if self.word[2 * p + 1] & ~SIZE_BITS != before:
-                return self._die(PREV_SIZE_CONSOLIDATING)
-            if self.arenas.unlink_chunk(p) != 0:
+            size += self.word[2 * p]
+            p = self._take_before(p, PREV_SIZE_CONSOLIDATING)
+            if p < 0:
                 return -1
         size = self.create_chunk(arena, p, size, after, after_size)
         if size < 0:
             return -1
         return self.maybe_consolidate(arena, size)
+
+    @cython.cfunc
+    @cython.exceptval(-1)
+    def _take_before(self, p: cython.longlong, fault: cython.int) -> cython.longlong:
+        """The free chunk before `p`, out of its list; -1 and a fault where there is none."""
+        before: cython.longlong = self.word[2 * p]
+        p -= before >> 4
+        if self.memory.is_outside(p):
+            return -1
+        if self.word[2 * p + 1] & ~SIZE_BITS != before:
+            return self._die(fault)
+        if self.arenas.unlink_chunk(p) != 0:
+            return -1
+        return p
 
     @cython.ccall
     @cython.exceptval(-1)
@@ -236,16 +244,10 @@ class IntFree:
         size: cython.longlong = self.word[2 * p + 1] & ~SIZE_BITS
         after: cython.longlong = p + (size >> 4)
         after_size: cython.longlong = self.word[2 * after + 1] & ~SIZE_BITS
-        before: cython.longlong
         if self.word[2 * p + 1] & PREV_INUSE == 0:
-            before = self.word[2 * p]
-            size += before
-            p -= before >> 4
-            if self.memory.is_outside(p):
-                return -1
-            if self.word[2 * p + 1] & ~SIZE_BITS != before:
-                return self._die(PREV_SIZE_FASTBINS)
-            if self.arenas.unlink_chunk(p) != 0:
+            size += self.word[2 * p]
+            p = self._take_before(p, PREV_SIZE_FASTBINS)
+            if p < 0:
                 return -1
         if after == self.arenas.top[arena]:
             self.arenas.top[arena] = p

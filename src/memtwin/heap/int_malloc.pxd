@@ -47,7 +47,9 @@ cdef class IntMalloc:
     cdef void _use(self, int arena, long long p, long long size) noexcept
     cdef long long _from_unsorted(self, int arena, long long nb) except? -1
     cdef int _is_broken(self, int arena, long long p, long long unsorted) except? -1
-    cdef long long _split_last_remainder(self, int arena, long long p, long long size, long long nb) except? -1
+    cdef long long _split_last_remainder(
+        self, int arena, long long p, long long size, long long nb
+    ) except? -1
     cdef int _set_heads(
         self, int arena, long long p, long long nb, long long rest, long long rest_size
     ) except? -1

@@ -36,6 +36,8 @@ cdef class Resize:
     cdef long long _give_tail(self, int arena, long long p, long long size, long long nb) except? -1
     cpdef long long mremap_chunk(self, long long p, long long nb) except? -1
     cpdef long long memalign_chunk(self, int arena, long long alignment, long long nb) except? -1
-    cdef long long _give_lead(self, int arena, long long p, long long lead, long long size) except? -1
+    cdef long long _give_lead(
+        self, int arena, long long p, long long lead, long long size
+    ) except? -1
     cdef long long _free_tail(self, int arena, long long p, long long nb) except? -1
     cdef long long _merge_tail(self, int arena, long long p, long long nb) except? -1

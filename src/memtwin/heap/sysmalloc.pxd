@@ -38,6 +38,8 @@ cdef class SysMalloc:
     cdef int _leave_heap(self, int arena, long long top, long long old_size) except? -1
     cdef int _more_main(self, long long nb) except? -1
     cdef long long _region_size(self, long long size, long long nb, long long old_size) noexcept
-    cdef int _new_top(self, long long brk, long long size, long long end, long long old_size) except? -1
+    cdef int _new_top(
+        self, long long brk, long long size, long long end, long long old_size
+    ) except? -1
     cdef long long _row_at(self, long long start, long long size, long long end) except? -1
     cdef int _fence(self, long long top, long long old_size) except? -1

@@ -15,6 +15,8 @@ cdef class HeapSystem:
     cpdef long long sbrk(self, long long increment) except? -1
     cpdef long long mmap(self, long long hint, long long length, int protection) except? -1
     cpdef void munmap(self, long long address, long long length)
-    cpdef long long mremap(self, long long address, long long old_length, long long new_length) except? -1
+    cpdef long long mremap(
+        self, long long address, long long old_length, long long new_length
+    ) except? -1
     cpdef int mprotect(self, long long address, long long length, int protection) except? -1
     cpdef void madvise(self, long long address, long long length, int advice)
