@@ -46,6 +46,7 @@ VIEW_HEAVY = HEAVY | {
     "threading",
     "tomllib",
     "typer",
+    "typing_extensions",
 }
 PLAIN_VIEWS = (
     "free",
@@ -67,6 +68,7 @@ PLAIN_VIEWS = (
     "pmap self",
     "procrank",
     "oom",
+    "ledger",
 )
 
 
@@ -104,6 +106,14 @@ def test_a_view_in_plain_words_imports_no_library_that_costs_more_than_it_prints
     loaded = set(json.loads(done.stderr.splitlines()[-1]))
     assert "memtwin.cli.short_way" in loaded
     assert not loaded & VIEW_HEAVY
+
+
+def test_typing_extensions_can_still_be_imported_after_a_view() -> None:
+    code = PLAIN.format(words=["memtwin", "free"]).replace("main()", "outcome(['free'])")
+    code = code.replace("import main;", "import outcome;") + "; import typing_extensions as t"
+    done = _run(f"{code}; assert t.__file__; import msgspec; assert msgspec.Struct")
+    assert done.returncode == 0, done.stderr
+    assert "Mem:" in done.stdout
 
 
 def test_a_doubtful_word_is_left_to_the_library_that_checks_them() -> None:

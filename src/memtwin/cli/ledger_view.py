@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from memtwin.analysis.census import Census, CensusRow, beside_ledger, take_census
 from memtwin.analysis.ledger import Ledger, LedgerRow, ledger_changes, make_ledger
 from memtwin.cli.columns_text import DASH, Column, figure, size, table
 from memtwin.cli.view import Absent, Look, Snapshot
-from memtwin.observe.kpage import NoFrames, read_frames
 from memtwin.observe.ledger_texts import LedgerCounters, read_ledger_counters
 from memtwin.observe.source import Source, TreeSource
+
+if TYPE_CHECKING:
+    from memtwin.analysis.census import Census, CensusRow
 
 LIVE_HOST = Path("/")
 
@@ -148,6 +150,9 @@ def _signed(value: float | None) -> str:
 
 def census_look(root: Path) -> Look:
     """How to take a census of the frames of `root` beside its ledger."""
+    from memtwin.analysis.census import take_census
+    from memtwin.observe.kpage import NoFrames, read_frames
+
     looks = LedgerLooks(TreeSource(root), str(root), _log_of(root))
 
     def look() -> Snapshot:
@@ -163,6 +168,8 @@ def census_look(root: Path) -> Look:
 
 
 def _census_snapshot(census: Census, before: Ledger, after: Ledger, root: str) -> Snapshot:
+    from memtwin.analysis.census import beside_ledger
+
     rows = beside_ledger(census, before, after)
     absent = []
     if census.mapped_often is None:

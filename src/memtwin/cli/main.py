@@ -15,6 +15,7 @@ from types import FrameType
 from typing import NoReturn
 
 from memtwin.cli.commands import TAKE_A_COMMAND, named
+from memtwin.cli.records_import import import_msgspec
 from memtwin.cli.short_way import bound
 from memtwin.errors import UserError
 from memtwin.extensions import StaleExtension
@@ -58,6 +59,7 @@ def outcome(words: list[str]) -> int:
 
 def _run(own: list[str], command: list[str]) -> object:
     """What the command that `own` names returns: by the short way if they are plain words."""
+    import_msgspec()
     found = named(own)
     if found is not None:
         function, words = found
