@@ -121,6 +121,8 @@ def main() -> None:
     looks = len(cpu_ns) + 2
     running = ours.percent - 100 * (start.user_s + start.system_s) / ours.wall_s
     holds = "holds once it runs" if running < 2 else "does not hold"
+    if ours.percent < 2:
+        holds = "holds, start and sealing included"
     text = f"""# What watching costs
 
 {arguments.processes} processes of {HELD_BYTES >> 20} MiB made for it among {seen} on this machine,

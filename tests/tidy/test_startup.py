@@ -108,6 +108,14 @@ def test_a_view_in_plain_words_imports_no_library_that_costs_more_than_it_prints
     assert not loaded & VIEW_HEAVY
 
 
+def test_watching_begins_without_the_libraries_that_seal_and_read_stores() -> None:
+    rooms = "import memtwin.cli.watch_run, memtwin.cli.watch_command"
+    done = _run(f"{LOADED}{rooms}, memtwin.observe.samples.store, memtwin.cli.watch_words")
+    loaded = set(json.loads(done.stderr.splitlines()[-1]))
+    assert "memtwin.observe.samples.sampler" in loaded
+    assert not loaded & {"numpy", "pyarrow", "typer", "subprocess"}
+
+
 def test_typing_extensions_can_still_be_imported_after_a_view() -> None:
     code = PLAIN.format(words=["memtwin", "free"]).replace("main()", "outcome(['free'])")
     code = code.replace("import main;", "import outcome;") + "; import typing_extensions as t"

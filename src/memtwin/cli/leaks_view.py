@@ -21,7 +21,8 @@ from memtwin.analysis.leak_series import (
 from memtwin.analysis.trend import Shape
 from memtwin.cli.columns_text import DASH, Column, table
 from memtwin.cli.view import Absent, Snapshot
-from memtwin.observe.samples.reader import StoredMoment, StoreReader
+from memtwin.observe.samples.moment import StoredMoment
+from memtwin.observe.samples.reader import StoreReader
 from memtwin.units import format_size
 
 _SHOWN = (Verdict.LEAK, Verdict.CACHE, Verdict.FRAGMENTATION, Verdict.WATCH)

@@ -21,7 +21,7 @@ from memtwin.errors import UserError
 from memtwin.observe.ledger_texts import read_ledger_counters
 from memtwin.observe.meminfo import FIELDS, parse_meminfo
 from memtwin.observe.processes.files import parse_process_stat, parse_smaps_rollup, parse_statm
-from memtwin.observe.samples.reader import StoredMoment
+from memtwin.observe.samples.moment import StoredMoment
 from memtwin.observe.slabinfo import parse_slabinfo
 from memtwin.observe.system import PRESSURE_PATHS, parse_pressure
 from memtwin.observe.vmstat import parse_vmstat

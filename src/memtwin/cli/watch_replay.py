@@ -18,7 +18,8 @@ from memtwin.cli.columns_text import DASH, Column, figure, size, table
 from memtwin.cli.moments import clock_text, parse_moment_ns
 from memtwin.cli.view import Absent, Form, Showing, Snapshot, show, shown_as
 from memtwin.errors import UserError
-from memtwin.observe.samples.reader import StoredMoment, StoreReader
+from memtwin.observe.samples.moment import StoredMoment
+from memtwin.observe.samples.reader import StoreReader
 
 DEFAULT_ROWS = 20
 _SPARKS = "▁▂▃▄▅▆▇█"

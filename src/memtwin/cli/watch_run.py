@@ -12,7 +12,7 @@ from memtwin.cli.moments import parse_span
 from memtwin.cli.view import Form
 from memtwin.errors import UserError
 from memtwin.observe.samples.journal import Sample
-from memtwin.observe.samples.reader import StoredMoment, StoreReader
+from memtwin.observe.samples.moment import StoredMoment
 
 
 class Words(NamedTuple):
@@ -94,6 +94,7 @@ def _told(samples: int, store: Path) -> None:
 def _serve_store(store: Path, words: Words) -> None:
     from memtwin.cli.prometheus_export import MetricsServer
     from memtwin.cli.watch_command import ended_by_signal
+    from memtwin.observe.samples.reader import StoreReader
 
     page_bytes = StoreReader(store).identity.page_bytes
 

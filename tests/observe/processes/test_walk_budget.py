@@ -57,6 +57,26 @@ def test_a_process_not_walked_yet_is_predicted_by_its_size_and_mappings() -> Non
     assert asked == ["large"]  # counted once, however long it waits for its walk
 
 
+def test_mappings_are_not_counted_of_a_process_whose_size_alone_is_too_dear() -> None:
+    asked = []
+
+    def areas(key: object) -> int:
+        asked.append(key)
+        return 20_000
+
+    budget = WalkBudget(SHARE, areas)
+    large = Wish("large", 1, 1.0, 20_000)  # 3 ms by its size, 2 ms more by its mappings
+    assert spend(budget, [large], {}) == []
+    budget.earn(0.2)
+    assert spend(budget, [large], {}) == []
+    assert asked == []
+    budget.earn(0.22)
+    assert spend(budget, [large], {}) == []
+    assert asked == ["large"]
+    budget.earn(0.2)
+    assert spend(budget, [large], {"large": 4_000_000}) == ["large"]
+
+
 def test_mappings_that_cannot_be_counted_are_taken_for_the_usual_number() -> None:
     def gone(key: object) -> int:
         raise FileNotFoundError

@@ -16,9 +16,11 @@ import msgspec
 import pytest
 
 from memtwin.errors import UserError
+from memtwin.observe.processes.files import parse_status
 from memtwin.observe.samples import journal as journal_room
 from memtwin.observe.samples.journal import JournalReader, JournalWriter, Sample
 from memtwin.observe.samples.reader import StoreReader
+from memtwin.observe.samples.segment import read_segment_table
 from memtwin.observe.samples.store import IDENTITY, Rotation, StoreWriter
 
 S = 1_000_000_000
@@ -103,6 +105,33 @@ def test_a_later_run_goes_on_with_the_same_store(tmp_path: Path) -> None:
     assert len(reader.moments_ns()) == 10
     assert reader.table("system")["mem_free_bytes"].to_pylist()[-1] == 15 * 1024
     assert reader.at(8 * S).taken_ns == 5 * S
+
+
+def test_the_page_tables_of_a_process_are_those_of_its_status(tmp_path: Path) -> None:
+    own = Path(f"/proc/{os.getpid()}/status").read_text()
+    kib = parse_status(own).vm_pte_kib
+    assert kib
+    texts = {"/proc/7/status": own, "/proc/7/statm": "9 5 1 0 0 0 0\n"}
+    texts |= {"/proc/8/status": "Name:\tVmPTE: 5 kB\n", "/proc/8/statm": "9 5 1 0 0 0 0\n"}
+    with writer(tmp_path / "s") as store:
+        store.append(sample(1, texts))
+    table = StoreReader(tmp_path / "s").table("processes")
+    found = dict(zip(table["pid"].to_pylist(), table["page_tables_bytes"].to_pylist(), strict=True))
+    assert found == {7: kib * 1024, 8: None}
+
+
+def test_texts_of_one_path_lie_side_by_side_in_a_segment(tmp_path: Path) -> None:
+    with writer(tmp_path / "s") as store:
+        for second in range(1, 8):
+            paths = [f"/proc/{pid}/statm" for pid in (3, 1, 2)]
+            gone = ["/proc/1/statm"] if second == 4 else []
+            store.append(sample(second, dict.fromkeys(paths, f"{second} 1 1\n"), gone))
+    (segment,) = (tmp_path / "s").glob("segment-*")
+    texts = read_segment_table(segment, "texts")
+    rows = list(zip(texts["path"].to_pylist(), texts["taken_ns"].to_pylist(), strict=True))
+    assert rows == sorted(rows)
+    at = rows.index(("/proc/1/statm", 4 * S))
+    assert texts["text"].to_pylist()[at : at + 2] == [None, b"4 1 1\n"]  # gone, then there again
 
 
 @pytest.mark.parametrize("cut", range(1, 60, 7))

@@ -100,11 +100,13 @@ class WalkBudget:
         if self._saving_for not in {wish.key for wish in wishes}:
             self._release()
         for wish in sorted(wishes, key=lambda one: -one.benefit):
-            predicted = self.predicted_ns(wish.key, wish.rss_pages)
+            purse_ns = self._earned_ns + (self._aside_ns if wish.key == self._saving_for else 0.0)
+            predicted = self.least_ns(wish.key, wish.rss_pages)
+            if predicted <= purse_ns:  # only then is it worth to count its mappings
+                predicted = self.predicted_ns(wish.key, wish.rss_pages)
             if predicted > self.most_ns:
                 self.too_costly[wish.key] = predicted
                 continue
-            purse_ns = self._earned_ns + (self._aside_ns if wish.key == self._saving_for else 0.0)
             if predicted > purse_ns:  # a smaller one may still fit
                 if self._saving_for is None:
                     self._saving_for = wish.key
@@ -122,6 +124,12 @@ class WalkBudget:
     def charge(self, cost_ns: int) -> None:
         """Take what was spent on other costly reading."""
         self._earned_ns -= cost_ns
+
+    def least_ns(self, key: Hashable, rss_pages: int) -> int:
+        """What a walk of process `key` will take at the least, told without asking the kernel."""
+        if key in self._walked or key in self._areas or rss_pages < COUNTED_FROM_PAGES:
+            return self.predicted_ns(key, rss_pages)
+        return predicted_ns(rss_pages, 0)
 
     def predicted_ns(self, key: Hashable, rss_pages: int) -> int:
         """What a walk of process `key` will take: by its last one, else by size and mappings."""

@@ -16,10 +16,10 @@ import pyarrow.compute as pc  # type: ignore[import-untyped]
 
 from memtwin.errors import UserError
 from memtwin.observe.samples.journal import ForeignJournal, JournalReader
+from memtwin.observe.samples.moment import StoredMoment
 from memtwin.observe.samples.segment import DamagedSegment, read_segment_table, segment_span_ns
 from memtwin.observe.samples.store import numbered, read_identity
 from memtwin.observe.samples.tables import empty_tables, tables_of
-from memtwin.observe.source import names_below
 
 ALL_TIME = (0, 1 << 62)
 
@@ -152,23 +152,6 @@ class StoreReader:
                 done += 1
             if span_ns[0] <= moment <= span_ns[1]:
                 yield StoredMoment(moment, dict(texts))
-
-
-class StoredMoment:
-    """One moment of a store as a source of texts."""
-
-    def __init__(self, taken_ns: int, texts: dict[str, bytes]) -> None:
-        self.taken_ns = taken_ns
-        self.texts = texts
-
-    def read(self, path: str) -> str | None:
-        """The text of `path` at that moment, or None."""
-        text = self.texts.get(path)
-        return None if text is None else text.decode(errors="replace")
-
-    def names(self, directory: str) -> list[str]:
-        """What lies directly in `directory`, sorted."""
-        return names_below(directory, self.texts)
 
 
 def _texts_at(texts: pa.Table, moment_ns: int) -> dict[str, bytes]:

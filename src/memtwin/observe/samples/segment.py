@@ -5,14 +5,14 @@ Knows nothing of journals or of when a segment is made.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
+from memtwin.observe.samples.durable import sync_directory, sync_file
 from memtwin.observe.samples.journal import Sample
-from memtwin.observe.samples.tables import TABLES, tables_of
+from memtwin.observe.samples.tables import TABLES, TextOrder, tables_of
 
 _ZSTD_LEVEL = 3
 
@@ -22,15 +22,17 @@ class DamagedSegment(Exception):
 
 
 def write_segment(directory: Path, samples: list[Sample], page_bytes: int) -> None:
-    """Write `samples` as a segment, flushed to the disk. Raises OSError when that fails."""
+    """Write `samples` as a segment, flushed to the disk with the names of its files.
+
+    Raises OSError when that fails.
+    """
     directory.mkdir()
-    for name, table in tables_of(samples, page_bytes).items():
-        if name == "texts":  # like texts side by side compress to their differences
-            table = table.sort_by([("path", "ascending"), ("taken_ns", "ascending")])
+    # like texts side by side compress to their differences
+    for name, table in tables_of(samples, page_bytes, TextOrder.BY_PATH).items():
         path = directory / f"{name}.parquet"
         pq.write_table(table, path, compression="zstd", compression_level=_ZSTD_LEVEL)
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
+        sync_file(path)
+    sync_directory(directory)
 
 
 def read_segment_table(directory: Path, name: str) -> pa.Table:

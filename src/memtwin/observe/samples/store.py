@@ -7,8 +7,9 @@ Imports errors, the journal and, to seal, the tables. Knows nothing of what is s
     DIR/journal-00000007     appended to; a crash loses at most its last block
     DIR/segment-00000006/    sealed: a Parquet file for each table of `tables`
 
-A segment is written beside, flushed and renamed; only then does its journal go, so that each sample
-stands in one of the two at every moment. A reader prefers the segment of a number.
+A segment is written beside, its files and then their names are flushed, it is renamed, and that is
+flushed; only then does its journal go. So each sample stands in one of the two at every moment,
+also after a loss of power. A reader prefers the segment of a number.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import msgspec
 
 from memtwin import __version__
 from memtwin.errors import UserError
+from memtwin.observe.samples.durable import sync_directory, sync_file
 from memtwin.observe.samples.journal import ForeignJournal, JournalReader, JournalWriter, Sample
 
 SCHEMA_VERSION = 1
@@ -132,6 +134,7 @@ class StoreWriter:
         with _told_as_user_error(self.directory):
             if self._journal is None:
                 self._journal = JournalWriter(self.directory / JOURNAL.format(self._next_number()))
+                sync_directory(self.directory)
                 self._opened_s = time.monotonic()
             self._journal.append(sample)
             if (
@@ -174,7 +177,9 @@ class StoreWriter:
             )
         part = self.directory / f"{IDENTITY}.{os.getpid()}.part"
         part.write_bytes(msgspec.json.encode(own) + b"\n")
+        sync_file(part)
         part.rename(self.directory / IDENTITY)
+        sync_directory(self.directory)
 
     def _lock(self) -> int:
         fd = os.open(self.directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -196,6 +201,7 @@ class StoreWriter:
             if _PART.fullmatch(path.name):
                 shutil.rmtree(path, ignore_errors=True)
         segments, journals = numbered(self.directory)
+        sync_directory(self.directory)  # a rename just before a crash may not be on disk yet
         for number in segments:
             (self.directory / JOURNAL.format(number)).unlink(missing_ok=True)
         for _, path in sorted(journals.items()):
@@ -245,17 +251,9 @@ def seal(journal: Path, page_bytes: int) -> list[str]:
         except OSError:
             shutil.rmtree(part, ignore_errors=True)
             raise
-        _sync_directory(journal.parent)
+        sync_directory(journal.parent)
     journal.unlink()
     return said
-
-
-def _sync_directory(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _tree_bytes(directory: Path) -> int:

@@ -7,6 +7,7 @@ of figures; the text itself is kept.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -15,7 +16,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 from memtwin.errors import UserError
 from memtwin.observe import meminfo, slabinfo
 from memtwin.observe.meminfo import FIELDS, parse_meminfo
-from memtwin.observe.processes.files import parse_process_stat, parse_smaps_rollup, parse_status
+from memtwin.observe.processes.files import parse_process_stat, parse_smaps_rollup
 from memtwin.observe.samples.journal import Sample
 from memtwin.observe.scan import parse_flat
 from memtwin.observe.slabinfo import parse_slabinfo
@@ -76,11 +77,22 @@ _CGROUP_FILES = ("memory.current", "memory.usage_in_bytes", "memory.stat", "memo
 _PROCESS_FILES = ("statm", "stat", "status", "smaps_rollup", "areas")
 
 
-def tables_of(samples: Iterable[Sample], page_bytes: int) -> dict[str, pa.Table]:
-    """All tables of `samples`, which begin with a whole one; rows are in the order of time."""
+class TextOrder(enum.Enum):
+    """The order of the rows of the table `texts`; those of all others are in the order of time."""
+
+    BY_TIME = "by time"
+    BY_PATH = "by path, then by time"
+
+
+def tables_of(
+    samples: Iterable[Sample], page_bytes: int, order: TextOrder = TextOrder.BY_TIME
+) -> dict[str, pa.Table]:
+    """All tables of `samples`, which begin with a whole one."""
     rows = _Rows(page_bytes)
     for sample in samples:
         rows.add(sample)
+    if order is TextOrder.BY_PATH:
+        rows.sort_texts()
     return rows.tables()
 
 
@@ -157,6 +169,15 @@ class _Rows:
             names = ("current", "anon", "file", "kernel", "max")
             self._row("cgroups", at, folder, *(group.get(name) for name in names))
 
+    def sort_texts(self) -> None:
+        """Put texts of one path side by side; here, since Arrow's sorting takes long to load."""
+        columns = self.columns["texts"]
+        paths = columns["path"]
+        by_path = sorted(range(len(paths)), key=paths.__getitem__)  # stable: time stays in order
+        self.columns["texts"] = {
+            name: [column[row] for row in by_path] for name, column in columns.items()
+        }
+
     def tables(self) -> dict[str, pa.Table]:
         found = {
             name: pa.table(columns, schema=SCHEMAS[name]) for name, columns in self.columns.items()
@@ -201,9 +222,10 @@ class _Process:
             areas = _parsed(lambda t: parse_flat(t, "areas"), text) or {}
             self.figures |= areas
             return bool(areas)
-        status = _parsed(parse_status, text)
-        if status is not None and status.vm_pte_kib is not None:
-            self.figures["page_tables"] = status.vm_pte_kib * 1024
+        _, _, behind = text.partition("\nVmPTE:")  # of hundreds of processes, the one line needed
+        words = behind.split(maxsplit=2)
+        if len(words) > 1 and words[0].isdigit() and words[1] == "kB":
+            self.figures["page_tables"] = int(words[0]) * 1024
         return False
 
     def _take_rollup(self, text: str, at: int) -> bool:
