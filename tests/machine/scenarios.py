@@ -311,6 +311,23 @@ def digests(machine: Machine) -> dict[str, str]:
         digest = Digest()
         digest.add_all(name, owner.columns())
         found[name] = digest.hexdigest()
+    digest = Digest()
+    digest.add_all("accounts", accounts(machine))
+    found["accounts"] = digest.hexdigest()
+    return found
+
+
+def accounts(machine: Machine) -> list[tuple[str, int]]:
+    """(PID and name, figure) of what every task spent until now, and of the machine's pressure."""
+    found = []
+    for task in machine.kernel.tasks.all:
+        times = machine.accounts.times_of(task)
+        found += [(f"{task.pid}.{name}", getattr(times, name)) for name in times.__slots__]
+    for resource in ("cpu", "io", "memory"):
+        text = machine.pressures.text(0, resource)
+        for line in (text.some, text.full):
+            assert line is not None
+            found.append((resource, line.total_us))
     return found
 
 

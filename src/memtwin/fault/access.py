@@ -118,7 +118,7 @@ class Access:
 
         0, VM_FAULT_MAJOR, or an error of VM_FAULT_ERROR.
         """
-        self.clock.spend(self.cost.touch_ns)
+        self.clock.spend_user(self.cost.touch_ns)
         self.verdict = 0
         if self.hit(mm.pgd, vpn, kind):
             return 0
@@ -194,6 +194,7 @@ class Access:
         at: cython.longlong = self._base | (vpn & ((1 << TABLE_SHIFT) - 1))
         if self.tables.pte[at] != 0 or self._generation != self.tables.generation:
             return 0
+        self.clock.user_ns += spent_ns
         self.clock.spend(spent_ns + self.cost.minor_fault_ns)
         self.count_fault(mm)
         if self.count_first:
@@ -349,7 +350,7 @@ class Access:
         if kind == WRITE:
             fast = self.write_fast(mm, vpn, spent_ns)
         if fast == 0:
-            self.clock.spend(spent_ns)
+            self.clock.spend_user(spent_ns)
             return 1 if self.miss(mm, vpn, kind) & VM_FAULT_ERROR else 0
         return 1 if fast < 0 else 0
 
@@ -377,7 +378,7 @@ class Access:
             if self.hit(mm.pgd, base_vpn + offset, kind):
                 run += 1
                 if run == 1024:
-                    self.clock.spend(run * touch_ns)
+                    self.clock.spend_user(run * touch_ns)
                     run = 0
             else:
                 if self.fault_in_batch(mm, base_vpn + offset, kind, (run + 1) * touch_ns):
@@ -389,7 +390,7 @@ class Access:
                 offset -= modulo
             if self.clock.must_yield:
                 break
-        self.clock.spend(run * touch_ns)
+        self.clock.spend_user(run * touch_ns)
         return i
 
     @cython.ccall
@@ -410,7 +411,7 @@ class Access:
             if self.hit(mm.pgd, vpns[i], kind):
                 run += 1
                 if run == 1024:
-                    self.clock.spend(run * self.cost.touch_ns)
+                    self.clock.spend_user(run * self.cost.touch_ns)
                     run = 0
             else:
                 if self.fault_in_batch(mm, vpns[i], kind, (run + 1) * self.cost.touch_ns):
@@ -419,7 +420,7 @@ class Access:
             i += 1
             if self.clock.must_yield:
                 break
-        self.clock.spend(run * self.cost.touch_ns)
+        self.clock.spend_user(run * self.cost.touch_ns)
         return i
 
     @cython.ccall
@@ -440,7 +441,7 @@ class Access:
             if self.hit(mm.pgd, vpns[i], kinds[i]):
                 run += 1
                 if run == 1024:
-                    self.clock.spend(run * self.cost.touch_ns)
+                    self.clock.spend_user(run * self.cost.touch_ns)
                     run = 0
             else:
                 if self.fault_in_batch(mm, vpns[i], kinds[i], (run + 1) * self.cost.touch_ns):
@@ -449,5 +450,5 @@ class Access:
             i += 1
             if self.clock.must_yield:
                 break
-        self.clock.spend(run * self.cost.touch_ns)
+        self.clock.spend_user(run * self.cost.touch_ns)
         return i

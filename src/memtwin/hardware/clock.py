@@ -22,6 +22,10 @@ class Clock:
     def __init__(self) -> None:
         self.now_ns = 0
         self.cpu_ns = 0  # of all spent so far, what kept a CPU busy
+        self.user_ns = 0  # of cpu_ns, what programs computed; the rest is the kernel's
+        self.kthread_ns = 0  # of cpu_ns, what kernel threads computed; a task's are cpu_ns - it
+        self.kswapd_ns = 0  # what kswapd computed
+        self.beside_ns = 0  # of it, on other CPUs: no part of cpu_ns
         self.many_tasks = 0  # 1 while more than one task is runnable
         self.must_yield = 0  # 1 after a wait while many_tasks: batch loops return
         self.slice_end_ns = 1 << 62  # batch loops also return once now_ns reaches it
@@ -34,6 +38,12 @@ class Clock:
         self.cpu_ns += duration_ns
         if self.now_ns >= self.slice_end_ns:
             self.must_yield = 1
+
+    @cython.cfunc
+    def spend_user(self, duration_ns: cython.longlong) -> cython.void:
+        """Compute for `duration_ns` (>= 0) in a program itself, outside the kernel."""
+        self.user_ns += duration_ns
+        self.spend(duration_ns)
 
     @cython.cfunc
     def wait_until(self, time_ns: cython.longlong, why: cython.int) -> cython.longlong:
@@ -74,4 +84,5 @@ class Clock:
 
     def columns(self) -> list[tuple[str, object]]:
         """(name, value) of all state, for digests."""
-        return [("now_ns", self.now_ns), ("cpu_ns", self.cpu_ns), ("stall_ns", self.stall_ns)]
+        names = ("now_ns", "cpu_ns", "user_ns", "kthread_ns", "kswapd_ns", "beside_ns")
+        return [(name, getattr(self, name)) for name in (*names, "stall_ns")]

@@ -17,13 +17,16 @@ from collections import deque
 
 from memtwin import __version__
 from memtwin.errors import UserError
+from memtwin.machine.accounts import Accounts
 from memtwin.machine.boot import Kernel
 from memtwin.machine.cgroups import Cgroups
 from memtwin.machine.description import MachineConfig
+from memtwin.machine.pressure import RESOURCES, Pressures
 from memtwin.machine.proc import twin_texts, twin_tree
 from memtwin.machine.process import Process
 from memtwin.machine.scheduler import Job, Scheduler
 from memtwin.machine.timers import Timers
+from memtwin.observe.system import parse_pressure
 from memtwin.page.tunables import THP_NEVER
 from memtwin.process.init_image import InitImage, Operation
 from memtwin.process.task import Task
@@ -60,7 +63,10 @@ class Machine:
         self.timers.add("statistics", kernel.stat_fold.next_ns, kernel.stat_fold.look)
         self.timers.add("kmemleak", kernel.kmemleak.next_ns, kernel.kmemleak.run)
         self.timers.add("events", kernel.events.next_ns, self._run_event)
-        self.scheduler = Scheduler(self.clock, config.nr_cpus, self.timers)
+        self.accounts = Accounts(self.clock, kernel.vmstat)
+        self.pressures = self._pressures()
+        self.accounts.heard = self.pressures.hear
+        self.scheduler = Scheduler(self.clock, config.nr_cpus, self.timers, self.accounts)
         self.cgroups = Cgroups(kernel)
         self.init_image: InitImage | None = None
         self.init: Task | None = None
@@ -76,6 +82,7 @@ class Machine:
     def spawn(self, name: str, group: str = "") -> Process:
         """A new process called `name` with an empty address space, in a memory cgroup or in none.
         """
+        self.leave()
         memcg = self.cgroups.id_of(group) if group else self.cgroups.default_id
         return self.adopt(self.syscalls.spawn(name, memcg, 1), name)
 
@@ -101,8 +108,19 @@ class Machine:
 
     def _show(self) -> None:
         """Make the texts anew: counters grow from what they are now."""
-        self.texts = twin_texts(self.kernel)
+        self.texts = twin_texts(self.kernel, self.scheduler, self.pressures)
         self.tree = twin_tree(self.kernel, self.texts, self.scheduler)
+
+    def _pressures(self) -> Pressures:
+        texts, table = self.config.start_texts, self.kernel.memcgs
+        start = {
+            name: parse_pressure(texts[f"/proc/pressure/{name}"])
+            for name in RESOURCES
+            if f"/proc/pressure/{name}" in texts
+        }
+        return Pressures(
+            lambda: int(self.clock.now_ns), lambda memcg: int(table.parent[memcg]), start
+        )
 
     def _boot_frame(self) -> int:
         kernel = self.kernel
@@ -155,6 +173,11 @@ class Machine:
         kernel = self.kernel
         kernel.file_rooms.cache_pages.memcg_id = process.task.memcg_id
         kernel.file_rooms.throttle.current = process.task.pid
+        self.accounts.switch(process.task)
+
+    def leave(self) -> None:
+        """What is done from now on, no process of the twin does: an administrator, a recorder."""
+        self.accounts.switch(None)
 
     def run(self, process: Process, job: Job) -> None:
         """Run one job of `process` to its end; other jobs and timers run beside it."""
@@ -193,6 +216,11 @@ class Machine:
 
     def compute(self, duration_ns: int) -> None:
         """Let the running process compute for `duration_ns`; timers wait for `timers.run_until`."""
+        self.clock.user_ns += duration_ns
+        self.compute_in_kernel(duration_ns)
+
+    def compute_in_kernel(self, duration_ns: int) -> None:
+        """Let the kernel compute for `duration_ns` on behalf of whoever runs."""
         self.clock.now_ns += duration_ns
         self.clock.cpu_ns += duration_ns
 
@@ -208,6 +236,7 @@ class Machine:
 
     def sysctl(self, name: str, value: str) -> None:
         """Write a sysctl; UserError when unknown or out of range."""
+        self.leave()
         if name == "vm.drop_caches":
             self.drop_caches(value)
             return
@@ -230,6 +259,7 @@ class Machine:
         """Write /sys/kernel/mm/transparent_hugepage/enabled: a THP_* of page/tunables."""
         # mm/khugepaged.c start_stop_khugepaged(), v6.1: a kernel thread, and reserves of free
         # blocks
+        self.leave()
         kernel = self.kernel
         watermarks, tunables = kernel.page_alloc.watermarks, kernel.tunables
         tunables.thp_enabled = mode
@@ -248,12 +278,14 @@ class Machine:
 
     def sync(self) -> None:
         """sync(2): everything dirty is on disk afterwards."""
+        self.leave()
         self.kernel.files.sync()
 
     def drop_caches(self, what: str) -> None:
         """Write /proc/sys/vm/drop_caches: 1 page cache, 2 slab objects, 3 both."""
         if what.strip() not in ("1", "2", "3"):
             raise UserError(f"vm.drop_caches: found {what!r}, allowed is 1, 2 or 3")
+        self.leave()
         bits = int(what)
         if bits & 1:
             self.kernel.files.drop_pagecache()

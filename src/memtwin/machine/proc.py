@@ -5,12 +5,16 @@ Imports boot's Kernel, process and observe's twin side. It reads and never chang
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+
 from memtwin.address_space.vm_flags import VM_HUGEPAGE, VM_NOHUGEPAGE
 from memtwin.address_space.vma import VMA
 from memtwin.file_io.open_file import OpenFile
 from memtwin.hardware.block_device import BlockDevice
 from memtwin.machine.boot import Kernel
 from memtwin.machine.description import KERNELS
+from memtwin.machine.pressure import Pressures
 from memtwin.machine.scheduler import Scheduler
 from memtwin.observe.layout import load_layout
 from memtwin.observe.swaps import ZramMmStat
@@ -24,23 +28,30 @@ from memtwin.observe.twin.stores import slab_rows, swap_rows, zram_mm_stat
 from memtwin.observe.twin.sysfs import Content, SysTexts
 from memtwin.observe.twin.system import DiskView, SystemTexts, SystemView
 from memtwin.observe.twin.tree import Member, TwinTree
+from memtwin.observe.twin.vmalloc import vmalloc_area
+from memtwin.observe.vmallocinfo import VmallocArea
 from memtwin.page.tunables import THP_MADVISE, THP_NEVER
 from memtwin.page_cache.constants import BLOCK_DEVICE
+from memtwin.process.kernel_objects import VMALLOC
 from memtwin.process.kmemleak import PATH as KMEMLEAK
 from memtwin.process.mmap import is_stack
 from memtwin.units import PAGE_SIZE
 
 
-def twin_texts(kernel: Kernel) -> TwinTexts:
+def twin_texts(kernel: Kernel, scheduler: Scheduler, pressures: Pressures) -> TwinTexts:
     """The kernel as a source of texts; make it after booting, before anything runs."""
+    accounts = scheduler.accounts
 
     def view_of(pid: int) -> ProcessView | None:
         task = next((task for task in kernel.tasks.all if task.pid == pid), None)
         if task is None:
             return None
         group = kernel.memcgs.names[task.memcg_id]
+        times = task.times if accounts is None else accounts.times_of(task)
         return ProcessView(
             task,
+            times=times,
+            state=scheduler.state(str(pid)) if task.alive else "Z",
             oom_score=kernel.oom.oom_score(task),
             cgroup_path=f"/{group}",
             cgroup_version=int(kernel.memcgs.version),
@@ -70,7 +81,28 @@ def twin_texts(kernel: Kernel) -> TwinTexts:
         process_text=processes.text,
         kswapd_failures=lambda node: int(kernel.vmscan.kswapd_failures[node]),
     )
+    rooms.stacks = lambda: _stacks(kernel)
+    rooms.vmalloc_objects = lambda: _vmalloc_objects(kernel)
+    rooms.pressure = pressures.text
     return TwinTexts(rooms, kernel.config.start_texts)
+
+
+def _stacks(kernel: Kernel) -> list[dict[int, int]]:
+    return [_by_node(kernel, frames) for frames in kernel.stacks.stacks.values()]
+
+
+def _by_node(kernel: Kernel, frames: Iterable[int]) -> dict[int, int]:
+    zones = kernel.zones
+    return dict(Counter(zones.zone_of(pfn) // zones.nr_types for pfn in frames))
+
+
+def _vmalloc_objects(kernel: Kernel) -> list[VmallocArea]:
+    objects = kernel.kernel_objects.objects
+    return [
+        vmalloc_area(pointer, f"{one.trace[0]}+0x0/0x0", _by_node(kernel, one.frames))
+        for pointer, one in sorted(objects.items())
+        if one.kind == VMALLOC
+    ]
 
 
 def _zrams(kernel: Kernel) -> dict[str, ZramMmStat]:
@@ -92,7 +124,7 @@ def _pages(kernel: Kernel) -> Pages:
         buffers=sum(m.nr_pages for m in mappings if m is not None and m.kind == BLOCK_DEVICE),
         dirty_threshold=threshold,
         dirty_background_threshold=background,
-        vmalloc_used=kernel.kernel_objects.vmalloc_pages,
+        vmalloc_used=kernel.stacks.nr_pages() + kernel.kernel_objects.vmalloc_pages,
     )
 
 
@@ -130,7 +162,8 @@ def _system_view(kernel: Kernel, scheduler: Scheduler) -> SystemView:
     named = {number: name for name, number in KERNELS.items()}
     return SystemView(
         now_ns=int(kernel.clock.now_ns),
-        cpu_ns=int(kernel.clock.cpu_ns),
+        cpu_ns=int(kernel.clock.cpu_ns) + int(kernel.clock.beside_ns),
+        user_ns=int(kernel.clock.user_ns),
         nr_cpus=config.nr_cpus,
         tasks_made=tasks.next_pid - 1,
         running=running,

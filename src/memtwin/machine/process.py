@@ -188,6 +188,7 @@ class Process:
                 if not self.syscalls.answer(self.task, VM_FAULT_OOM):
                     return
                 continue
+            self.task.times.count_read(max(got, 0), max(-(-got // block_bytes), 1))
             if got <= 0:
                 return
             done += got
@@ -210,6 +211,7 @@ class Process:
                 if not self.syscalls.answer(self.task, VM_FAULT_OOM):
                     return
                 continue
+            self.task.times.count_write(max(got, 0))
             if got <= 0:
                 return
             done += got

@@ -17,6 +17,7 @@ from inspect import GEN_RUNNING, getgeneratorstate
 
 from memtwin.errors import require
 from memtwin.hardware.clock import Clock
+from memtwin.machine.accounts import Accounts
 from memtwin.machine.timers import Timers
 
 Job = Generator[None, None, None]
@@ -27,8 +28,11 @@ _FOREVER = 1 << 62
 class Scheduler:
     """Runs jobs on CPUs in virtual time."""
 
-    def __init__(self, clock: Clock, nr_cpus: int, timers: Timers) -> None:
+    def __init__(
+        self, clock: Clock, nr_cpus: int, timers: Timers, accounts: Accounts | None = None
+    ) -> None:
         self.clock = clock
+        self.accounts = accounts  # told when the clock goes to another job's time
         self.timers = timers
         self._cpu_free_ns = [0] * nr_cpus
         self._ready: list[tuple[int, int, str]] = []
@@ -50,6 +54,13 @@ class Scheduler:
     def busy(self, name: str) -> bool:
         """Whether `name` still has a job."""
         return name in self._jobs
+
+    def state(self, name: str) -> str:
+        """R: could run, D: waits for a device or for memory, S: has nothing to do."""
+        if name not in self._jobs:
+            return "S"
+        later = any(one == name and at > self.clock.now_ns for at, _, one in self._ready)
+        return "D" if later else "R"
 
     def load(self) -> tuple[int, int]:
         """(jobs that could run now, jobs that wait until later)."""
@@ -81,9 +92,13 @@ class Scheduler:
         ready_ns, _, name = heapq.heappop(self._ready)
         cpu = min(range(len(self._cpu_free_ns)), key=self._cpu_free_ns.__getitem__)
         start_ns = max(ready_ns, self._cpu_free_ns[cpu])
+        if self.accounts is not None:
+            self.accounts.close()
         self.timers.run_until(start_ns)
         clock = self.clock
         clock.now_ns = start_ns
+        if self.accounts is not None:
+            self.accounts.restart(ready_ns)
         clock.many_tasks = int(len(self._jobs) > 1)
         timer_ns = self.timers.next_ns()
         slice_ns = start_ns + SLICE_NS if len(self._jobs) > 1 else _FOREVER
@@ -100,6 +115,8 @@ class Scheduler:
         else:
             if name in self._jobs:
                 self._push(name, clock.now_ns)
+        if self.accounts is not None:
+            self.accounts.close()
         self._cpu_free_ns[cpu] = start_ns + clock.cpu_ns - cpu_before_ns
         clock.slice_end_ns = _FOREVER
         clock.must_yield = 0

@@ -31,6 +31,7 @@ class KernelStacks:
         self.frames = frames
         self.vmstat = vmstat
         self.cached: list[list[list[int]]] = [[] for _ in range(nr_cpus)]
+        self.stacks: dict[int, list[int]] = {}  # first frame -> all, the cached ones too
 
     def take(self, memcg_id: int, cpu: int) -> list[int] | None:
         """Frames of a new stack charged to a group, or None when there is no memory."""
@@ -61,7 +62,12 @@ class KernelStacks:
                 return None
             self.mem.flags[pfn] |= PG_KSTACK
             frames.append(pfn)
+        self.stacks[frames[0]] = frames
         return frames
+
+    def nr_pages(self) -> int:
+        """Pages of all stacks, which vmalloc gave (mm/vmalloc.c nr_vmalloc_pages, v6.1)."""
+        return len(self.stacks) * STACK_PAGES
 
     def drop(self, frames: list[int], cpu: int) -> None:
         """The task is gone: uncharge, keep the stack for the next task or free it."""
@@ -71,6 +77,7 @@ class KernelStacks:
         if len(self.cached[cpu]) < NR_CACHED_STACKS:
             self.cached[cpu].append(frames)
             return
+        self.stacks.pop(frames[0], None)
         for pfn in frames:
             self.mem.flags[pfn] &= ~PG_KSTACK
             self.slowpath.page_alloc.put_page(pfn)

@@ -13,6 +13,44 @@ SIGKILL, SIGBUS, SIGSEGV = 9, 7, 11
 OOM_SCORE_ADJ_MIN, OOM_SCORE_ADJ_MAX = -1000, 1000  # include/uapi/linux/oom.h, v6.12
 
 
+class TaskTimes:
+    """What a task spent: CPU time in the program and in the kernel, reads and writes.
+
+    `read_bytes` came from a device, `write_bytes` will go to one; `rchar` and `wchar` passed
+    through `syscr` and `syscw` calls of read() and write(), wherever they came from.
+    """
+
+    __slots__ = (
+        "rchar", "read_bytes", "syscr", "syscw", "system_ns", "user_ns", "wchar", "write_bytes",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.user_ns = self.system_ns = 0
+        self.read_bytes = self.write_bytes = 0
+        self.rchar = self.wchar = self.syscr = self.syscw = 0
+
+    def copy(self) -> TaskTimes:
+        """A copy that grows by itself."""
+        found = TaskTimes()
+        found.add(self)
+        return found
+
+    def add(self, other: TaskTimes) -> None:
+        """Take what `other` spent too."""
+        for name in self.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+    def count_read(self, size_bytes: int, calls: int = 1) -> None:
+        """`calls` of read() gave `size_bytes` (fs/read_write.c add_rchar(), inc_syscr(), v6.1)."""
+        self.rchar += size_bytes
+        self.syscr += calls
+
+    def count_write(self, size_bytes: int, calls: int = 1) -> None:
+        """`calls` of write() took `size_bytes`."""
+        self.wchar += size_bytes
+        self.syscw += calls
+
+
 class Task:
     """One process. `mm` is None once it has exited."""
 
@@ -41,6 +79,8 @@ class Task:
         self.start_ns = 0
         self.cmdline: tuple[str, ...] = ()  # the words it was started with; empty: not known
         self.exe = ""  # path of its program; empty: not known
+        self.times = TaskTimes()  # booked so far: machine/accounts has those until now
+        self.children_times = TaskTimes()  # of children that ended and were waited for
 
     def space(self) -> Mm:
         """Its mm; it must be alive."""
@@ -81,6 +121,7 @@ class Tasks:
 
     def __init__(self, first_pid: int = 1) -> None:
         self.all: list[Task] = []
+        self.reaped_times = TaskTimes()  # of those that were waited for
         self.next_pid = first_pid
 
     def add(self, comm: str, mm: Mm, ppid: int) -> Task:
@@ -98,6 +139,11 @@ class Tasks:
         """Forget a dead task (wait4())."""
         require(not task.alive, "process.task.reap", f"{task.pid} is alive")
         self.all.remove(task)
+        self.reaped_times.add(task.times)
+        parent = next((one for one in self.all if one.pid == task.ppid), None)
+        if parent is not None:  # kernel/exit.c wait_task_zombie(), v6.1
+            parent.children_times.add(task.times)
+            parent.children_times.add(task.children_times)
 
     def columns(self) -> list[tuple[str, object]]:
         """(name, value) of all state, for digests."""

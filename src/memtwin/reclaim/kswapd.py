@@ -245,10 +245,14 @@ class Kswapd:
                     self.finish(state)
             elif self.clock.now_ns >= state.sc.turn_end_ns:
                 self.want_cpu(state, KSWAPD_PREEMPTED)
+        self.clock.kswapd_ns += self.clock.cpu_ns - cpu_ns
         if self.tunables.nr_cpus > 1:
             state.busy_until_ns = self.clock.now_ns
+            self.clock.beside_ns += self.clock.cpu_ns - cpu_ns
             self.clock.go_back(came_ns, cpu_ns, stall_ns, must_yield)
-        elif state.state == KSWAPD_PREEMPTED:
+            return
+        self.clock.kthread_ns += self.clock.cpu_ns - cpu_ns
+        if state.state == KSWAPD_PREEMPTED:
             # the tasks have a turn as long
             state.until_ns += self.clock.cpu_ns - cpu_ns
 

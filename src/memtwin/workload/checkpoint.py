@@ -71,6 +71,7 @@ def recorder_files(runner: Runner) -> dict[str, str]:
     once); the record is written past the page cache and counts in pgpgout.
     """
     machine = runner.machine
+    machine.leave()
     found: dict[str, str] = {}
     names = runner.proc_inodes
     for worker in runner.workers.values():
@@ -90,7 +91,8 @@ def recorder_files(runner: Runner) -> dict[str, str]:
     found.update(_of_processes(runner))
     found.update(_of_groups(runner))
     write_record(machine, {**found, "@events": _events_since_last(runner)})
-    machine.compute(machine.kernel.cost.checkpoint_ns)
+    machine.leave()
+    machine.compute_in_kernel(machine.kernel.cost.checkpoint_ns)
     return found
 
 

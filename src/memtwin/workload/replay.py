@@ -160,6 +160,9 @@ class Replay:
             return
         self._insns[thread] = insns
         clock = self.machine.clock
+        running = self.image.of_thread.get(thread)
+        if running is not None:
+            self.machine.enter(running)
         self.machine.compute(step * self._ps // 1000)
         self.machine.timers.run_until(clock.now_ns)
         self._since_sample += step

@@ -224,6 +224,7 @@ class Image:
                     self._copy(process, d + done if d else 0, got, WRITE)
                     done += got
             filemap.end_read(file)
+            process.task.times.count_read(done)
         self._copy(process, d + done if d else 0, c - done, WRITE)
 
     def _write(self, process: Process, a: int, b: int, c: int, d: int, e: int) -> None:
@@ -239,6 +240,8 @@ class Image:
                 break
             else:
                 done += got
+        if file_id >= 0:
+            process.task.times.count_write(done)
 
     def _open(self, process: Process, a: int, b: int, c: int, d: int, e: int) -> None:
         """Files are opened when first used: one file object each, whose readahead state is shared.

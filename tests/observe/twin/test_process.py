@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 import pytest
@@ -52,6 +52,7 @@ from memtwin.page.flags import (
     PG_TAIL,
 )
 from memtwin.page.page_alloc import PageAlloc
+from memtwin.process.task import TaskTimes
 
 FIRST_VPN = 0x400
 PAGES = 1500
@@ -197,6 +198,7 @@ class Task:
     cmdline: tuple[str, ...] = ()
     oom_score_adj: int = 0
     mm: Mm | None = None
+    children_times: TaskTimes = field(default_factory=TaskTimes)
 
     def faults(self) -> tuple[int, int]:
         return 2179, 3
@@ -241,8 +243,11 @@ def test_statm_and_stat_agree_with_status() -> None:
     statm = statm_record(mm)
     assert (statm.size_pages, statm.resident_pages, statm.shared_pages) == (500, 130, 30)
     assert (statm.text_pages, statm.data_pages) == (126, 93)
-    stat = stat_record(Task(mm=mm), 30_000_000)
+    times = TaskTimes()
+    times.user_ns, times.system_ns = 30_000_000, 59_999_999
+    stat = stat_record(ProcessView(Task(mm=mm), times, "R"))
     assert (stat.min_flt, stat.maj_flt, stat.utime_ticks) == (2179, 3, 3)
+    assert (stat.state, stat.fields[11]) == ("R", 5)  # whole ticks in the kernel
     assert (stat.vsize_bytes, stat.rss_pages) == (500 * 4096, 130)
     real = recorded("6.1")["more"]["/proc/PID/stat"]
     assert len(render_process_stat(stat).split()) == len(real.split())
@@ -254,7 +259,8 @@ def test_every_file_of_a_process_is_answered_and_a_stranger_s_is_not() -> None:
     tree.insert(VMA(built.mm, FIRST_VPN, FIRST_VPN + 4, VM_READ | VM_WRITE, VMA_ANON))
     built.mm.tree = tree
     walk = SmapsWalk(built.tables, built.page_alloc.mem_map, lambda _: 1)
-    view = ProcessView(Task(oom_score_adj=-500, mm=built.mm), oom_score=516, cgroup_path="/g")
+    task = Task(oom_score_adj=-500, mm=built.mm)
+    view = ProcessView(task, TaskTimes(), oom_score=516, cgroup_path="/g")
     texts = ProcessTexts(walk, load_layout("6.1"), {78: view}.get)
     rollup = texts.text(78, "smaps_rollup") or ""
     assert rollup.startswith("00400000-00404000 ---p 00000000 00:00 0 ")
@@ -264,5 +270,7 @@ def test_every_file_of_a_process_is_answered_and_a_stranger_s_is_not() -> None:
     assert texts.text(78, "oom_score") == "516\n"
     assert texts.text(78, "oom_score_adj") == "-500\n"
     assert texts.text(78, "cgroup") == "0::/g\n"
-    assert texts.text(78, "environ") is None
+    assert texts.text(78, "environ") == ""
+    assert (texts.text(78, "io") or "").startswith("rchar: 0\nwchar: 0\nsyscr: 0\n")
+    assert texts.text(78, "fd") is None
     assert texts.text(79, "statm") is None

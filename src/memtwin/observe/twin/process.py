@@ -36,6 +36,20 @@ from memtwin.units import PAGE_SHIFT, PAGE_SIZE, pages_to_kib
 
 TICK_NS = 10_000_000  # USER_HZ is 100: include/asm-generic/param.h, v6.12
 _RLIM_INFINITY = (1 << 64) - 1
+_IO_NAMES = ("rchar", "wchar", "syscr", "syscw", "read_bytes", "write_bytes")
+
+
+class TimesView(Protocol):
+    """What a task spent; process.TaskTimes has all of it."""
+
+    user_ns: int
+    system_ns: int
+    read_bytes: int
+    write_bytes: int
+    rchar: int
+    wchar: int
+    syscr: int
+    syscw: int
 
 
 class TaskView(Protocol):
@@ -51,6 +65,11 @@ class TaskView(Protocol):
     oom_score_adj: int
     mm: Mm | None  # None: it has exited
 
+    @property
+    def children_times(self) -> TimesView:
+        """What its children spent that ended and were waited for."""
+        ...
+
     def faults(self) -> tuple[int, int]:
         """(minor, major) faults since it began."""
         ...
@@ -61,7 +80,8 @@ class ProcessView:
     """A process as its texts show it."""
 
     task: TaskView
-    cpu_time_ns: int = 0
+    times: TimesView
+    state: str = "S"
     oom_score: int = 0
     cgroup_path: str = "/"
     cgroup_version: int = 2
@@ -89,7 +109,7 @@ class ProcessTexts:
         if name == "statm":
             return render_statm(statm_record(mm))
         if name == "stat":
-            return render_process_stat(stat_record(task, view.cpu_time_ns))
+            return render_process_stat(stat_record(view))
         if name in ("maps", "smaps"):
             return self._areas(mm, name)
         return {
@@ -98,6 +118,8 @@ class ProcessTexts:
             "oom_score": f"{view.oom_score}\n",
             "oom_score_adj": f"{task.oom_score_adj}\n",
             "cgroup": _membership(view),
+            "io": _io(view.times),
+            "environ": "",  # MODEL: no program of the twin was given an environment
         }.get(name)
 
     def _areas(self, mm: Mm | None, name: str) -> str | None:
@@ -116,6 +138,21 @@ def _membership(view: ProcessView) -> str:
     # MODEL: memory is the first hierarchy, and no other is mounted
     head = "0::" if view.cgroup_version == 2 else "1:memory:"
     return f"{head}{view.cgroup_path}\n"
+
+
+def _io(times: TimesView) -> str:
+    """fs/proc/base.c do_io_accounting(), v6.1.
+
+    # DIFFERS: pages that are truncated before they were written are not taken off again:
+    # cancelled_write_bytes is 0
+    """
+    figures = {name: getattr(times, name) for name in _IO_NAMES}
+    return render_flat_io({**figures, "cancelled_write_bytes": 0})
+
+
+def render_flat_io(figures: dict[str, int]) -> str:
+    """Lines of a name, a colon and a figure."""
+    return "".join(f"{name}: {figure}\n" for name, figure in figures.items())
 
 
 def _text_pages(mm: Mm) -> int:
@@ -179,14 +216,20 @@ def memory_figures(mm: Mm) -> dict[str, int]:
     return {**figures, "VmPTE": int(mm.pgtables_bytes) >> 10}
 
 
-def stat_record(task: TaskView, cpu_time_ns: int) -> ProcessStat:
-    """The process's stat: fields from ppid on (fs/proc/array.c do_task_stat(), v6.12)."""
+def stat_record(view: ProcessView) -> ProcessStat:
+    """The process's stat: fields from ppid on (fs/proc/array.c do_task_stat(), v6.12).
+
+    Times are whole ticks (kernel/sched/cputime.c nsec_to_clock_t(), v6.12).
+    """
+    task, times = view.task, view.times
     fields = [0] * 49
     mm = task.mm
     fields[0] = task.ppid
     fields[3], fields[4] = 0, -1  # no terminal
     fields[6], fields[8] = task.faults()
-    fields[10] = cpu_time_ns // TICK_NS
+    fields[10], fields[11] = times.user_ns // TICK_NS, times.system_ns // TICK_NS
+    children = task.children_times
+    fields[12], fields[13] = children.user_ns // TICK_NS, children.system_ns // TICK_NS
     fields[14], fields[16] = 20, 1  # priority of nice 0; threads
     fields[18] = task.start_ns // TICK_NS
     fields[21] = _RLIM_INFINITY
@@ -196,4 +239,4 @@ def stat_record(task: TaskView, cpu_time_ns: int) -> ProcessStat:
         fields[19], fields[20] = int(mm.total_vm) * PAGE_SIZE, rss
         fields[22], fields[23], fields[24] = mm.start_code, mm.end_code, mm.start_stack
         fields[41], fields[42], fields[43] = mm.start_data, mm.end_data, mm.start_brk
-    return ProcessStat(task.pid, task.comm, "S", fields)
+    return ProcessStat(task.pid, task.comm, view.state, fields)

@@ -12,7 +12,7 @@ at all keep the start's text.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import zip_longest
 
 import msgspec
@@ -31,6 +31,7 @@ from memtwin.observe.scan import parse_flat, render_flat
 from memtwin.observe.slabinfo import SlabRow, parse_slabinfo, render_slabinfo
 from memtwin.observe.swaps import SwapRow, ZramMmStat, parse_mm_stat, render_mm_stat, render_swaps
 from memtwin.observe.twin.memcg import cgroup_text
+from memtwin.observe.twin.vmalloc import stack_areas
 from memtwin.observe.twin.zones import (
     HUGE_PAGES,
     PRINTED_IN_THP,
@@ -39,6 +40,8 @@ from memtwin.observe.twin.zones import (
     pagetypeinfo_record,
     zoneinfo_record,
 )
+from memtwin.observe.vmallocinfo import PATH as VMALLOC_PATH
+from memtwin.observe.vmallocinfo import VmallocArea, render_vmallocinfo
 from memtwin.observe.zoneinfo import ZoneInfo, ZoneText, parse_zoneinfo, render_zoneinfo
 from memtwin.page.flags import PAGEBLOCK_ORDER
 from memtwin.page.page_alloc import PageAlloc
@@ -48,6 +51,7 @@ from memtwin.units import PAGE_SHIFT
 
 # MODEL: page/zone.py counts HighMem in the row of DMA32, which a 32-bit kernel has not
 _HIGH_ROWS = {f"{event}_high": f"{event}_dma32" for event in ("pgalloc", "allocstall", "pgskip")}
+PRESSURE_FILES = ("cpu.pressure", "io.pressure", "memory.pressure")
 MAX_RECLAIM_RETRIES = 16  # mm/internal.h MAX_RECLAIM_RETRIES, v6.12
 
 
@@ -87,9 +91,12 @@ class TwinRooms:
     slabs: Callable[[], list[SlabRow]] = _no_rows
     swaps: Callable[[], list[SwapRow]] = _no_swaps
     zrams: Callable[[], Mapping[str, ZramMmStat]] = dict  # "zram0" -> figures
-    pressure: Mapping[str, Callable[[], system.Pressure]] = field(default_factory=dict)  # "memory"
+    # (memcg, 0: the machine; "memory") -> its pressure
+    pressure: Callable[[int, str], system.Pressure] | None = None
     process_text: Callable[[int, str], str | None] = lambda pid, name: None
     kswapd_failures: Callable[[int], int] = lambda node: 0
+    stacks: Callable[[], list[dict[int, int]]] = list  # of the kernel: node -> pages of each
+    vmalloc_objects: Callable[[], list[VmallocArea]] = list  # that scripts allocated
     cgroup_root: str = "/cg"  # where the hierarchy is mounted
 
 
@@ -105,6 +112,7 @@ class TwinTexts:
         self._zone_offset: dict[tuple[int, str, str], int] = {}
         self._slab_offset: dict[str, tuple[int, ...]] = {}
         self._zram_offset: dict[str, tuple[int, ...]] = {}
+        self._stacks_at_start = len(rooms.stacks())
         if self.start:
             self._measure_offsets()
 
@@ -118,6 +126,7 @@ class TwinTexts:
             "/proc/pagetypeinfo": self.pagetypeinfo,
             "/proc/slabinfo": self.slabinfo,
             "/proc/swaps": self.swaps,
+            VMALLOC_PATH: self.vmallocinfo,
             fragments.UNUSABLE_PATH: self.unusable_index,
             fragments.EXTFRAG_PATH: self.extfrag_index,
             "/sys/kernel/mm/lru_gen/enabled": self.lru_gen_enabled,
@@ -130,8 +139,8 @@ class TwinTexts:
         parts = path.strip("/").split("/")
         if path.startswith("/proc/sys/vm/"):
             return self._sysctl(f"vm.{parts[-1]}")
-        if path.startswith("/proc/pressure/") and parts[-1] in self.rooms.pressure:
-            return system.render_pressure(self.rooms.pressure[parts[-1]]())
+        if path in system.PRESSURE_PATHS and self.rooms.pressure is not None:
+            return system.render_pressure(self.rooms.pressure(0, parts[-1]))
         if len(parts) == 3 and parts[0] == "proc" and parts[1].isdigit():
             return self.rooms.process_text(int(parts[1]), parts[2])
         if path.startswith("/sys/block/") and parts[-1] == "mm_stat":
@@ -178,6 +187,16 @@ class TwinTexts:
         return fragments.render_pagetypeinfo(
             pagetypeinfo_record(self.rooms.page_alloc, self.layout)
         )
+
+    def vmallocinfo(self) -> str:
+        """/proc/vmallocinfo."""
+        stacks, text = self.rooms.stacks(), self.start.get(VMALLOC_PATH)
+        if text is not None:
+            grown = stack_areas(stacks[self._stacks_at_start :], 0)
+            return text + render_vmallocinfo([*self.rooms.vmalloc_objects(), *grown])
+        boot_pages = self._meminfo_offset.get("VmallocUsed", 0) >> (PAGE_SHIFT - 10)
+        areas = stack_areas(stacks, boot_pages)
+        return render_vmallocinfo([*self.rooms.vmalloc_objects(), *areas])
 
     def unusable_index(self) -> str:
         """debugfs extfrag/unusable_index."""
@@ -287,6 +306,10 @@ class TwinTexts:
         group, _, name = path.rpartition("/")
         if group not in self.rooms.memcg.names:
             return None
+        if name in PRESSURE_FILES and self.rooms.memcg.version == 2:
+            pressure, memcg = self.rooms.pressure, int(self.rooms.memcg.find(group))
+            resource = name.partition(".")[0]
+            return None if pressure is None else system.render_pressure(pressure(memcg, resource))
         return cgroup_text(self.rooms.memcg, self.rooms.memcg.find(group), name, self.layout)
 
     # the start --------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ TICK_NS = 10_000_000  # USER_HZ is 100: include/asm-generic/param.h, v6.12
 PID_MAX = 32768  # include/linux/threads.h PID_MAX_DEFAULT, v6.12
 _PAGE_SECTORS = PAGE_SIZE // SECTOR_BYTES
 _NR_CPU_COLUMNS = 10  # fs/proc/stat.c show_stat(), v6.12: user ... guest_nice
-_USER, _IDLE = 0, 3
+_USER, _SYSTEM, _IDLE = 0, 2, 3
 _COUNTED_DISK_FIGURES = ("reads", "sectors_read", "writes", "sectors_written")
 
 
@@ -57,6 +57,7 @@ class SystemView:
 
     now_ns: int
     cpu_ns: int  # of all CPUs, what was spent computing
+    user_ns: int  # of it, in programs; the rest in the kernel
     nr_cpus: int
     tasks_made: int
     running: int  # tasks that have a CPU or could use one
@@ -100,22 +101,24 @@ class SystemTexts:
     def stat(self) -> str:
         """/proc/stat.
 
-        # DIFFERS: all computing stands under user, all else under idle, an even share a CPU, no
-        # interrupts or context switches; the clock knows only computing and not; us, sy, wa, in
-        # and cs of vmstat
+        # DIFFERS: all that is not computing stands under idle, none under iowait; an even share a
+        # CPU, no interrupts or context switches; wa, in and cs of vmstat
         """
         now, base = self.view(), self._base
         rows = parse_stat(self.start.get(STAT_PATH, "")).rows
         started = "cpu" in rows
+        user = (now.user_ns - (base.user_ns if started else 0)) // TICK_NS
         busy = (now.cpu_ns - (base.cpu_ns if started else 0)) // TICK_NS
-        passed = (now.now_ns - (base.now_ns if started else 0)) * now.nr_cpus // TICK_NS
-        shares = {"cpu": (busy, passed)}
-        for cpu in range(now.nr_cpus):
-            shares[f"cpu{cpu}"] = busy // now.nr_cpus, passed // now.nr_cpus
-        for name, (user, total) in shares.items():
+        nr_cpus = now.nr_cpus
+        passed = (now.now_ns - (base.now_ns if started else 0)) * nr_cpus // TICK_NS
+        shares = {"cpu": (user, busy, passed)}
+        for cpu in range(nr_cpus):
+            shares[f"cpu{cpu}"] = user // nr_cpus, busy // nr_cpus, passed // nr_cpus
+        for name, (in_user, busy, total) in shares.items():
             figures = rows.setdefault(name, [0] * _NR_CPU_COLUMNS)
-            figures[_USER] += user
-            figures[_IDLE] += max(total - user, 0)
+            figures[_USER] += in_user
+            figures[_SYSTEM] += busy - in_user
+            figures[_IDLE] += max(total - busy, 0)
         made = rows.get("processes", [0])[0] + now.tasks_made - base.tasks_made * started
         rows.setdefault("btime", [0])  # MODEL: virtual time began with the epoch
         rows["processes"] = [made]

@@ -11,18 +11,20 @@ from dataclasses import dataclass
 
 from memtwin.observe.cgroup import CGROUP_DIR
 from memtwin.observe.source import names_below
+from memtwin.observe.system import PRESSURE_PATHS
 from memtwin.observe.twin.memcg import group_files
-from memtwin.observe.twin.source import TwinTexts
+from memtwin.observe.twin.source import PRESSURE_FILES, TwinTexts
 from memtwin.observe.twin.sysfs import SysTexts
 from memtwin.observe.twin.system import SystemTexts
 from memtwin.page.tunables import SYSCTLS
 
 _MEMORY_FILES = (
     "meminfo", "vmstat", "zoneinfo", "buddyinfo", "pagetypeinfo", "slabinfo", "swaps",
+    "vmallocinfo",
 )  # fmt: skip
 PROCESS_FILES = (
-    "cgroup", "cmdline", "comm", "maps", "oom_score", "oom_score_adj", "smaps", "smaps_rollup",
-    "stat", "statm", "status",
+    "cgroup", "cmdline", "comm", "environ", "io", "maps", "oom_score", "oom_score_adj", "smaps",
+    "smaps_rollup", "stat", "statm", "status",
 )  # fmt: skip
 _TASK_DIR = "task"  # its one thread has the process's own files: process/task.py
 
@@ -58,7 +60,7 @@ class TwinTree:
         found += self.system.paths()
         found += ["/proc/sys/" + name.replace(".", "/", 1) for name in SYSCTLS]
         found += ["/proc/sys/vm/lowmem_reserve_ratio", "/proc/mounts"]
-        found += [f"/proc/pressure/{name}" for name in rooms.pressure]
+        found += PRESSURE_PATHS if rooms.pressure is not None else ()
         found += [path for path in self.texts.start if path.startswith(("/proc/", "/sys/"))]
         return sorted(set(found))
 
@@ -97,9 +99,16 @@ class TwinTree:
             return "".join(f"{m.pid}\n" for m in self.members() if m.memcg == memcg)
         if name in ("cgroup.controllers", "cgroup.subtree_control") and table.version == 2:
             return "memory\n"
-        if name not in group_files(table.version, group):
+        if name not in self._group_files(group):
             return None
         return self.texts.read(f"{self.texts.rooms.cgroup_root}/{group}/{name}".replace("//", "/"))
+
+    def _group_files(self, group: str) -> list[str]:
+        rooms = self.texts.rooms
+        found = group_files(rooms.memcg.version, group)
+        if rooms.memcg.version == 2 and rooms.pressure is not None:
+            found += PRESSURE_FILES
+        return found
 
     def _group_dir(self, group: str) -> str:
         top = CGROUP_DIR if self.texts.rooms.memcg.version == 2 else f"{CGROUP_DIR}/memory"
@@ -147,6 +156,6 @@ class TwinTree:
             if table.online[memcg]:
                 own = ("controllers", "subtree_control") if table.version == 2 else ()
                 files = ["cgroup.procs", *(f"cgroup.{file}" for file in own)]
-                files += group_files(table.version, name)
+                files += self._group_files(name)
                 found += [f"{self._group_dir(name)}/{file}" for file in files]
         return found
