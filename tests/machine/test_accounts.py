@@ -196,9 +196,18 @@ def test_vmallocinfo_adds_up_to_vmalloc_used_and_follows_stacks() -> None:
 
     before = used_kib()
     assert before == told_kib()
+    owner = machine.spawn("owner").task
+    objects = machine.kernel.kernel_objects
+    area = objects.vmalloc(10_000, owner, ("grow",))
+    assert used_kib() == told_kib() == before + 16 + 12
+    assert "grow+0x0/0x0 pages=3 vmalloc N0=3" in (machine.texts.read("/proc/vmallocinfo") or "")
+    objects.free(area, ("vmalloc",))
+    machine.syscalls.exit(owner)
+    assert used_kib() == told_kib() == before + 16  # a stack of the dead is kept
+    before += 16
     processes = [machine.spawn(f"p{n}") for n in range(5)]
-    assert used_kib() == told_kib() == before + 5 * 16
+    assert used_kib() == told_kib() == before + 4 * 16  # and used again
     for process in processes:
         process.kill()
     # two stacks of the dead are kept for each CPU
-    assert used_kib() == told_kib() == before + 2 * 16
+    assert used_kib() == told_kib() == before + 16
