@@ -100,6 +100,33 @@ def test_the_resident_pages_are_those_of_that_version(
     assert real.values[events["op"] == seq.OP_RESIDENT].sum() > 0
 
 
+@pytest.mark.parametrize("name", ["wide", "large", "everything"])
+@pytest.mark.parametrize("hugetlb", [1, 2])
+def test_huge_pages_change_calls_and_addresses_as_in_that_version(
+    library: Library, driver: Path, hugetlb: int, name: str
+) -> None:
+    reason = truth.why_no_huge_pages(hugetlb)
+    if reason or not rules_of(library.version).knows_hugetlb:
+        pytest.skip(reason or f"glibc {library.version} has no such tunable")
+    tunables = f"glibc.malloc.hugetlb={hugetlb}"
+    for events in (
+        seq.sequence(name, 1, EVENTS),
+        seq.threaded(name, 1, 5, EVENTS),
+        seq.walled(name, 1, EVENTS),
+    ):
+        real, _ = _expect_the_same(library, driver, events, tunables)
+        assert truth.asks_for_huge_pages(real, hugetlb)
+
+
+@pytest.mark.parametrize("name", ["memalign", "realloc_large", "calloc", "everything"])
+def test_filling_blocks_touches_the_pages_that_it_touches_in_that_version(
+    library: Library, driver: Path, name: str
+) -> None:
+    rows = [(seq.OP_RESIDENT, 0, 0, 0, 0)]
+    events = seq.with_every(seq.sequence(name, 5, EVENTS), 300, rows)
+    _expect_the_same(library, driver, events, "glibc.malloc.perturb=85", touches=1)
+
+
 def test_an_alignment_that_is_no_power_of_two_is_taken_or_refused_as_in_that_version(
     library: Library, driver: Path
 ) -> None:

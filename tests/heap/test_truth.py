@@ -47,6 +47,36 @@ def test_every_address_and_call_and_usable_size_is_what_the_c_library_gave(
     assert len(real.calls) > 1
 
 
+@pytest.mark.parametrize("name", ["wide", "large", "everything"])
+@pytest.mark.parametrize("hugetlb", [1, 2])
+def test_huge_pages_change_calls_and_addresses_as_in_the_c_library(
+    hugetlb: int, name: str, driver: Path
+) -> None:
+    reason = truth.why_no_huge_pages(hugetlb)
+    if reason:
+        pytest.skip(reason)
+    tunables = f"glibc.malloc.hugetlb={hugetlb}"
+    real = _expect_the_same(driver, seq.sequence(name, 1, EVENTS), tunables)
+    _expect_the_same(driver, seq.threaded(name, 1, 5, EVENTS), tunables)
+    _expect_the_same(driver, seq.walled(name, 1, EVENTS), tunables)
+    assert truth.asks_for_huge_pages(real, hugetlb)
+
+
+@pytest.mark.parametrize("name", ["wide", "memalign", "realloc_large", "calloc", "everything"])
+def test_filling_blocks_changes_no_address_but_which_pages_are_touched(
+    name: str, driver: Path
+) -> None:
+    rows = [(seq.OP_RESIDENT, 0, 0, 0, 0)]
+    events = seq.with_every(seq.sequence(name, 5, EVENTS), 300, rows)
+    filled = _expect_the_same(driver, events, "glibc.malloc.perturb=85", touches=1)
+    plain = _expect_the_same(driver, events, "glibc.malloc.perturb=0", touches=1)
+    looks = events["op"] == seq.OP_RESIDENT
+    assert (filled.values[~looks] == plain.values[~looks]).all()
+    assert filled.calls == plain.calls
+    if "memalign" in name:  # what is cut off an aligned block is filled, and then freed
+        assert (filled.values[looks] > plain.values[looks]).any()
+
+
 @pytest.mark.parametrize("tunables", TUNABLES)
 def test_tunables_change_the_twin_as_they_change_the_c_library(tunables: str, driver: Path) -> None:
     _expect_the_same(driver, seq.sequence("wide", 9, EVENTS), tunables)

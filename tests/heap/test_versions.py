@@ -113,8 +113,29 @@ def test_a_region_that_stands_in_for_the_break_is_rounded_as_its_version_does() 
         assert heap.memory.fault == 0
 
 
+def test_heaps_of_huge_pages_are_four_of_them_large_and_come_from_the_pool() -> None:
+    for pool, protection in ((-1, 0x40000), (7, 0)):
+        heap = _heap("2.41", "glibc.malloc.hugetlb=2", nr_huge_pages=pool)
+        heap.run_as(1)
+        block = heap.malloc(100)
+        rows = heap.memory.log.take()
+        maps, size = rows[rows[:, 0] == 2], 8 << 20
+        assert int(maps[0, 2]) == 2 * size
+        assert int(maps[-1, 3]) & 0x40000 == protection
+        assert block % size < 4096
+        assert heap.memory.row_of(block - 16) == heap.memory.row_of(block - 32) + 1
+        assert not (rows[:, 0] == 1).any()  # the break is never asked
+
+
+def test_huge_pages_of_heaps_are_refused_before_2_35_and_other_sizes_always() -> None:
+    with pytest.raises(UserError, match=r"since glibc 2\.35"):
+        _heap("2.34", "glibc.malloc.hugetlb=1")
+    with pytest.raises(UserError, match="2097152"):
+        _heap("2.41", "glibc.malloc.hugetlb=1G")
+
+
 def test_words_that_are_no_setting_are_refused_with_what_is_allowed() -> None:
-    for text in ("M_NOTHING=1", "M_TOP_PAD", "glibc.malloc.hugetlb=1", "M_PERTURB=3"):
+    for text in ("M_NOTHING=1", "M_TOP_PAD", "M_CHECK_ACTION=1", "glibc.malloc.check=3"):
         with pytest.raises(UserError, match="--set"):
             parse_change(text)
     with pytest.raises(UserError, match=r"2\.31 to 2\.41"):

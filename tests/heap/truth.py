@@ -18,7 +18,17 @@ from tests.heap import sequences as seq
 from memtwin.heap.address_map import Layout
 from memtwin.heap.build import HeapTerms, new_heap
 from memtwin.heap.call_log import CallLog
-from memtwin.heap.constants import BRK, MADVISE, MMAP, MPROTECT, MREMAP, MUNMAP, TOUCH
+from memtwin.heap.constants import (
+    BRK,
+    MADV_HUGEPAGE,
+    MADVISE,
+    MAP_HUGETLB,
+    MMAP,
+    MPROTECT,
+    MREMAP,
+    MUNMAP,
+    TOUCH,
+)
 from memtwin.heap.event_runner import EventRunner
 from memtwin.heap.heap import Heap
 from memtwin.heap.memory import Touching
@@ -28,6 +38,7 @@ SOURCE = Path(__file__).parent / "truth_driver.c"
 FLAGS = ("-O1", "-fno-builtin", "-pthread", "-w")
 STACK_BYTES = 256 << 10
 GUARD_BYTES = 4096
+ENOUGH_HUGE_PAGES = 128
 # the calls of x86-64 by number, as the log of the twin names them
 NUMBERS = {12: BRK, 9: MMAP, 11: MUNMAP, 25: MREMAP, 10: MPROTECT, 28: MADVISE}
 ERRNO_FROM = (1 << 64) - 4095
@@ -95,6 +106,8 @@ def _without_stacks(calls: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
 def _real_call(row: np.ndarray) -> tuple[int, ...]:
     event, number, a0, a1, a2, _, result = (int(value) for value in row)
     kind = NUMBERS[number]
+    if kind == MMAP:
+        a2 |= int(row[5]) & MAP_HUGETLB
     if kind == BRK:
         return event, kind, a0, 0, 0, result
     if result >= ERRNO_FROM:
@@ -122,7 +135,33 @@ def read_layout(maps: str) -> Layout:
     limit = sum(int(memory[key].split()[0]) for key in ("MemTotal", "SwapTotal")) << 10
     if Path("/proc/sys/vm/overcommit_memory").read_text().strip() != "0":
         limit = 0
-    return Layout(program_end, mmap_base, tuple(occupied), limit)
+    huge = int(memory.get("HugePages_Free", "0")) - int(memory.get("HugePages_Rsvd", "0"))
+    return Layout(program_end, mmap_base, tuple(occupied), limit, nr_huge_pages=max(0, huge))
+
+
+def why_no_huge_pages(hugetlb: int) -> str:
+    """Why glibc.malloc.hugetlb can't be compared on this machine; "" when it can."""
+    if hugetlb == 1:
+        mode = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+        if not mode.exists() or "[madvise]" not in mode.read_text():
+            return "transparent huge pages are not in madvise mode here"
+        return ""
+    figures = dict(
+        line.split(":") for line in Path("/proc/meminfo").read_text().splitlines() if ":" in line
+    )
+    if int(figures.get("Hugepagesize", "0 kB").split()[0]) != 2048:
+        return "huge pages are not of 2 MiB here"
+    if 0 < int(figures["HugePages_Total"]) < ENOUGH_HUGE_PAGES:
+        return f"a pool of less than {ENOUGH_HUGE_PAGES} huge pages may end in the middle"
+    return ""
+
+
+def asks_for_huge_pages(answers: Answers, hugetlb: int) -> bool:
+    """Whether the kernel was asked for any, in the way of that value of the tunable."""
+    if hugetlb == 1:
+        return any(kind == MADVISE and what == MADV_HUGEPAGE for _, kind, _, _, what, _ in
+                   answers.calls)  # fmt: skip
+    return any(kind == MMAP and what & MAP_HUGETLB for _, kind, _, _, what, _ in answers.calls)
 
 
 def twin(

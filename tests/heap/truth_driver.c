@@ -234,7 +234,7 @@ static void count_resident(pid_t pid) {
             uint64_t entry = 0;
             int known = 0;
             for (int j = 0; j < nr_before && !known; j++)
-                known = at >= before[j].start && at < before[j].end;
+                known = !before[j].is_heap && at >= before[j].start && at < before[j].end;
             if (known)
                 continue;
             if (pread(fd, &entry, 8, at / 4096 * 8) == 8 && entry >> 62)

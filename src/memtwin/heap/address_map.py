@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from memtwin.units import PAGE_SIZE
 
-ENOMEM = 12
+ENOMEM, EINVAL = 12, 22
 PMD_SIZE = 2 << 20
 _LOWEST = 0x10000  # vm.mmap_min_addr
 _GUARD = PAGE_SIZE  # mm/mmap.c brk(), v6.12: a page stays free above the break
@@ -32,6 +32,7 @@ class Layout:
     # mm/mmap.c __get_unmapped_area(), v6.12: whole huge pages are aligned to them (since v6.7)
     aligns_huge: int = 1
     data_limit_bytes: int = 0  # RLIMIT_DATA for the break; 0: none
+    nr_huge_pages: int = -1  # free in the pool of huge pages; -1: as many as are asked for
     brk_taken_bytes: int = 0  # what others took from the break before the first malloc
 
 
@@ -45,6 +46,7 @@ class AddressMap:
         self.starts: list[int] = []
         self.ends: list[int] = []
         self.brk_now = self.layout.brk_start
+        self.huge: list[tuple[int, int]] = []  # mapped from the pool of huge pages
         for start, end in sorted(self.layout.occupied):
             self.add(start, end)
         if self.layout.brk_taken_bytes:
@@ -123,14 +125,54 @@ class AddressMap:
             self.add(start, start + size)
         return start
 
+    def mmap_huge(self, length: int, hint: int = 0) -> int:
+        """The address of a new private mapping of huge pages (MAP_HUGETLB), or -ENOMEM.
+
+        mm/mmap.c ksys_mmap_pgoff(), v6.12: of whole ones, which are reserved at once.
+        """
+        # DIFFERS: the pool is counted by what is mapped; the kernel keeps reservations for it;
+        # bends which mapping is the first that an almost empty pool refuses
+        size = (length + PMD_SIZE - 1) & -PMD_SIZE
+        pool = self.layout.nr_huge_pages
+        if size <= 0 or 0 <= pool * PMD_SIZE < sum(b - a for a, b in self.huge) + size:
+            return -ENOMEM
+        if hint and not hint % PMD_SIZE and self.is_free(hint, hint + size):
+            start = hint
+        else:
+            start = self._topdown(size, PMD_SIZE)
+        if start > 0:
+            self.add(start, start + size)
+            self.huge.append((start, start + size))
+        return start
+
     def munmap(self, address: int, length: int) -> int:
-        """0; what was not mapped stays so."""
-        self.remove(address, address + _page_up(length))
+        """0; what was not mapped stays so. -EINVAL for a part of a huge page."""
+        end = address + _page_up(length)
+        if self._cuts_huge(address) or self._cuts_huge(end):
+            return -EINVAL
+        self.remove(address, end)
+        if self.huge:
+            parts = [(a, min(b, address)) for a, b in self.huge]
+            parts += [(max(a, end), b) for a, b in self.huge]
+            self.huge = [(a, b) for a, b in parts if a < b]
         return 0
+
+    def madvise(self, address: int, length: int) -> int:
+        """0, or -EINVAL where it begins in the middle of a huge page of the pool.
+
+        mm/madvise.c madvise_dontneed_free_valid_vma(), v6.12
+        """
+        return -EINVAL if self._cuts_huge(address) else 0
+
+    def _cuts_huge(self, address: int) -> bool:
+        # mm/hugetlb.c hugetlb_vm_op_split(), v6.12
+        return address % PMD_SIZE != 0 and any(a < address < b for a, b in self.huge)
 
     def mremap(self, address: int, old_length: int, new_length: int) -> int:
         """The new address of a mapping that may move, or -ENOMEM."""
         old, new = _page_up(old_length), _page_up(new_length)
+        if any(a <= address < b for a, b in self.huge):
+            return self._mremap_huge(address, old, new)
         if new <= old:
             self.remove(address + new, address + old)
             return address
@@ -144,6 +186,15 @@ class AddressMap:
             self.add(start, start + new)
             self.remove(address, address + old)
         return start
+
+    def _mremap_huge(self, address: int, old: int, new: int) -> int:
+        # mm/mremap.c, v6.12: lengths go up to whole huge pages; such a mapping never grows
+        old, new = (old + PMD_SIZE - 1) & -PMD_SIZE, (new + PMD_SIZE - 1) & -PMD_SIZE
+        if new > old or address % PMD_SIZE:
+            return -EINVAL
+        if new < old:
+            self.munmap(address + new, old - new)
+        return address
 
     def commit(self, length: int) -> int:
         """0, or -ENOMEM when so many bytes more can't be made writable."""
@@ -162,14 +213,16 @@ class AddressMap:
                 return found + (offset or PMD_SIZE)
         return self._topdown(size)
 
-    def _topdown(self, size: int) -> int:
-        # mm/mmap.c vm_unmapped_area(), v6.12: the highest hole that is large enough
+    def _topdown(self, size: int, alignment: int = PAGE_SIZE) -> int:
+        # mm/mmap.c unmapped_area_topdown(), v6.12: the highest hole that is large enough however
+        # it lies to the alignment
         end = self.layout.mmap_base
+        wanted = size + alignment - PAGE_SIZE
         for at in range(bisect_left(self.starts, end) - 1, -1, -1):
-            if self.ends[at] + size <= end:
-                return end - size
+            if self.ends[at] + wanted <= end:
+                return (end - size) & -alignment
             end = min(end, self.starts[at])
-        return end - size if end - size >= _LOWEST else -ENOMEM
+        return (end - size) & -alignment if end - wanted >= _LOWEST else -ENOMEM
 
 
 def _page_up(address: int) -> int:

@@ -17,6 +17,7 @@ from memtwin.heap.constants import (
     M_MMAP_MAX,
     M_MMAP_THRESHOLD,
     M_MXFAST,
+    M_PERTURB,
     M_TOP_PAD,
     M_TRIM_THRESHOLD,
     MAX_FAST_SIZE,
@@ -29,7 +30,7 @@ from memtwin.heap.memory import HeapMemory, Touching
 from memtwin.heap.par import MallocPar
 from memtwin.heap.system import HeapSystem
 from memtwin.heap.tcache import Tcache
-from memtwin.heap.versions import INSTALLED_TRUTH, rules_of
+from memtwin.heap.versions import INSTALLED_TRUTH, Rules, rules_of
 from memtwin.units import parse_size
 
 _MALLOPT = {
@@ -40,6 +41,7 @@ _MALLOPT = {
     "M_MMAP_MAX": M_MMAP_MAX,
     "M_ARENA_TEST": M_ARENA_TEST,
     "M_ARENA_MAX": M_ARENA_MAX,
+    "M_PERTURB": M_PERTURB,
 }
 # elf/dl-tunables.list, glibc 2.36: the names under glibc.malloc that mallopt sets as well
 _TUNABLES_OF_MALLOPT = {
@@ -50,13 +52,11 @@ _TUNABLES_OF_MALLOPT = {
     "arena_max": M_ARENA_MAX,
     "arena_test": M_ARENA_TEST,
     "mxfast": M_MXFAST,
+    "perturb": M_PERTURB,
 }
 _REFUSED = {
-    "M_PERTURB": "it changes contents alone, and a heap here has none",
     "M_CHECK_ACTION": "it does nothing since glibc 2.34",
-    "perturb": "it changes contents alone, and a heap here has none",
     "check": "it needs another allocator, libc_malloc_debug",
-    "hugetlb": "huge pages of a heap are not modelled",
 }
 _MOST = {"M_MXFAST": MAX_FAST_SIZE, "mxfast": MAX_FAST_SIZE}
 
@@ -88,10 +88,24 @@ def new_heap(terms: HeapTerms | None = None) -> Heap:
     memory = HeapMemory(layout.brk_start, log, int(terms.touching))
     par = MallocPar(rules, terms.cores)
     for name, value in terms.changes:
-        apply_change(par, name, value)
+        apply_change(par, rules, name, value)
+    _use_huge_pages(par, rules, system, memory, terms.changes)
     arenas = Arenas(memory)
     heaps = Heaps(memory, arenas, system, par)
     return Heap(memory, arenas, heaps, system, par, Tcache(memory, par))
+
+
+def _use_huge_pages(
+    par: MallocPar, rules: Rules, system: HeapSystem, memory: HeapMemory,
+    changes: tuple[tuple[str, int], ...],
+) -> None:  # fmt: skip
+    """What glibc.malloc.hugetlb changes besides the figures, once all tunables are read."""
+    system.thp_bytes = par.thp_bytes
+    if par.hp_bytes:
+        system.break_is_off = 1
+        memory.heap_shift = int(par.heap_max_bytes).bit_length() - 1
+        if rules.hugetlb_sets_threshold and "glibc.malloc.mmap_threshold" not in dict(changes):
+            par.mallopt(M_MMAP_THRESHOLD, par.hp_bytes)
 
 
 def parse_change(text: str) -> tuple[str, int]:
@@ -117,7 +131,8 @@ def _tunables_bytes(changes: tuple[tuple[str, int], ...]) -> int:
 
 
 def _tunables() -> list[str]:
-    return [*_TUNABLES_OF_MALLOPT, "tcache_max", "tcache_count", "tcache_unsorted_limit"]
+    own = ["tcache_max", "tcache_count", "tcache_unsorted_limit", "hugetlb"]
+    return [*_TUNABLES_OF_MALLOPT, *own]
 
 
 def mallopt_number(name: str) -> int:
@@ -126,7 +141,7 @@ def mallopt_number(name: str) -> int:
     return _MALLOPT.get(short, _TUNABLES_OF_MALLOPT.get(short, 0))
 
 
-def apply_change(par: MallocPar, name: str, value: int) -> None:
+def apply_change(par: MallocPar, rules: Rules, name: str, value: int) -> None:
     """Set one figure before the first malloc; raises UserError for what glibc refuses."""
     short = name.removeprefix("glibc.malloc.")
     done, allowed = 1, ""
@@ -134,6 +149,9 @@ def apply_change(par: MallocPar, name: str, value: int) -> None:
         done, allowed = int(par.set_tcache_max(value)), f"0 to {MAX_TCACHE_SIZE}"
     elif short == "tcache_count":
         done, allowed = int(par.set_tcache_count(value)), f"0 to {MAX_TCACHE_COUNT}"
+    elif short == "hugetlb":
+        done = int(rules.knows_hugetlb and par.set_hugetlb(value))
+        allowed = "0, 1, 2 or 2097152, since glibc 2.35"
     elif short == "tcache_unsorted_limit":
         par.tcache_unsorted_limit = value
     else:

@@ -92,6 +92,9 @@ CALL_NAMES = {
 PROT_NONE = 0
 PROT_READ_WRITE = 3
 MADV_DONTNEED = 4
+MADV_HUGEPAGE = 14
+MAP_HUGETLB = 0x40000  # a flag of mmap; the log has it beside the protection
+HUGE_PAGE_SIZE = 2 << 20
 
 # faults: what ends the process. 0 is none.
 SEGV = 1

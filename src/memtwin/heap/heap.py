@@ -137,6 +137,8 @@ class Heap:
         if p == 0 and arena != NO_ARENA and self.is_threaded and self.memory.fault == 0:
             arena = self.thread_arenas.retry(self.tcache.thread, arena, size)
             p = self.int_malloc.malloc_chunk(arena, nb)
+        if p and self.par.perturb:
+            self._touch(p, CHUNK_HDR_SZ + size)  # malloc/malloc.c alloc_perturb(), glibc 2.36
         return p
 
     @cython.cfunc
@@ -269,9 +271,9 @@ class Heap:
             return 0
         nb = self.word[2 * p + 1]
         if nb & IS_MMAPPED:
-            return self._zeroed(p, 0, size)
+            return self._zeroed(p, size if self.par.perturb else 0, size)
         nb &= ~SIZE_BITS
-        if p == top and nb > dirty:
+        if p == top and nb > dirty and self.par.perturb == 0:
             nb = dirty
         return self._zeroed(p, nb - SIZE_SZ, size)
 

@@ -6,9 +6,8 @@ from memtwin.views cimport I4, I8
 
 cdef long long BLOCK_ROWS
 cdef int BLOCK_SHIFT
-cdef long long HEAP_MAX_SIZE
-cdef long long HEAP_MIN_SIZE
 cdef int MADV_DONTNEED
+cdef int MAP_HUGETLB
 cdef long long MINSIZE
 cdef long long PAGE_SIZE
 cdef long long PREV_INUSE
@@ -27,10 +26,12 @@ cdef class Heaps:
     cdef public I8 prev
     cdef public I8 size
     cdef public I8 mprotect_size
+    cdef public I8 page_bytes
     cdef public long long aligned_heap_area
     cpdef long long heap_for(self, long long row) noexcept
     cpdef long long new_heap(self, long long size) except? -1
-    cdef long long _aligned_area(self) except? -1
+    cdef long long _alloc_new_heap(self, long long size, long long page, int flags) except? -1
+    cdef long long _aligned_area(self, int flags) except? -1
     cpdef int new_arena(self, long long size) except? -1
     cpdef int grow(self, long long heap, long long difference) except? -1
     cdef int _shrink(self, long long heap, long long difference) except? -1

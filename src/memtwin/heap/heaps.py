@@ -1,4 +1,6 @@
-"""Owns struct heap_info: the 64 MiB heaps of all arenas but the main one, made, grown and cut.
+"""Owns struct heap_info: the heaps of all arenas but the main one, made, grown and cut.
+
+They are of 64 MiB at most, or of four huge pages.
 
 Imports arenas, the kernel's face and the figures. Knows nothing of freeing: `trim` is told to look.
 """
@@ -12,9 +14,8 @@ from memtwin.heap.arenas import Arenas
 from memtwin.heap.constants import (
     BLOCK_ROWS,
     BLOCK_SHIFT,
-    HEAP_MAX_SIZE,
-    HEAP_MIN_SIZE,
     MADV_DONTNEED,
+    MAP_HUGETLB,
     MINSIZE,
     PAGE_SIZE,
     PREV_INUSE,
@@ -32,6 +33,7 @@ COLUMNS = (
     Column("prev", "i8", "heaps", "first row of the heap before it in its arena; 0 the first"),
     Column("size", "i8", "heaps", "bytes in use by the arena"),
     Column("mprotect_size", "i8", "heaps", "bytes that were made writable"),
+    Column("page_bytes", "i8", "heaps", "size of the pages it is made of"),
 )
 
 
@@ -53,6 +55,7 @@ class Heaps:
         self.prev = zeros(blocks, "i8")
         self.size = zeros(blocks, "i8")
         self.mprotect_size = zeros(blocks, "i8")
+        self.page_bytes = zeros(blocks, "i8")
         self.aligned_heap_area = 0
 
     @cython.ccall
@@ -65,59 +68,75 @@ class Heaps:
     @cython.exceptval(-1)
     def new_heap(self, size: cython.longlong) -> cython.longlong:
         """malloc/arena.c new_heap(), glibc 2.36: first row of a heap for `size` bytes; 0 none."""
+        row: cython.longlong = 0
+        if self.par.hp_bytes:
+            row = self._alloc_new_heap(size, self.par.hp_bytes, MAP_HUGETLB)
+        return row if row else self._alloc_new_heap(size, PAGE_SIZE, 0)
+
+    @cython.cfunc
+    @cython.exceptval(-1)
+    def _alloc_new_heap(
+        self, size: cython.longlong, page: cython.longlong, flags: cython.int
+    ) -> cython.longlong:
+        """malloc/arena.c alloc_new_heap(), glibc 2.36, of pages of `page` bytes."""
         base: cython.longlong
         row: cython.longlong
         block: cython.longlong
         pad: cython.longlong = self.par.top_pad
-        if size <= HEAP_MAX_SIZE and pad <= HEAP_MAX_SIZE and size + pad < HEAP_MIN_SIZE:
-            size = HEAP_MIN_SIZE
-        elif size <= HEAP_MAX_SIZE and pad <= HEAP_MAX_SIZE and size + pad <= HEAP_MAX_SIZE:
+        most: cython.longlong = self.par.heap_max_bytes
+        if size <= most and pad <= most and size + pad < self.par.heap_min_bytes:
+            size = self.par.heap_min_bytes
+        elif size <= most and pad <= most and size + pad <= most:
             size += pad
-        elif size > HEAP_MAX_SIZE:
+        elif size > most:
             return 0
         else:
-            size = HEAP_MAX_SIZE
-        size = (size + PAGE_SIZE - 1) & -PAGE_SIZE
-        base = self._aligned_area()
+            size = most
+        size = (size + page - 1) & -page
+        base = self._aligned_area(flags)
         if base <= 0:
             return 0
         if self.system.mprotect(base, size, PROT_READ_WRITE) != 0:
-            self.system.munmap(base, HEAP_MAX_SIZE)
+            self.system.munmap(base, most)
             return 0
+        self.system.advise_huge(base, size)
         row = self.memory.take_blocks(base, 1)
         self.memory.name_heap(row)
         block = row >> BLOCK_SHIFT
         self.prev[block] = 0
         self.size[block] = size
         self.mprotect_size[block] = size
+        self.page_bytes[block] = page
         self.memory.touch(row, self.par.heap_info_bytes)
         return row
 
     @cython.cfunc
     @cython.exceptval(-1)
-    def _aligned_area(self) -> cython.longlong:
-        """64 MiB of address space, aligned to that: the address, or what mmap said."""
+    def _aligned_area(self, flags: cython.int) -> cython.longlong:
+        """Address space for a heap, aligned to the largest size of one: the address, or errno."""
         found: cython.longlong
         lead: cython.longlong
+        most: cython.longlong = self.par.heap_max_bytes
+        protection: cython.int = PROT_NONE | flags
         if self.aligned_heap_area:
-            found = self.system.mmap(self.aligned_heap_area, HEAP_MAX_SIZE, PROT_NONE)
+            found = self.system.mmap(self.aligned_heap_area, most, protection)
             self.aligned_heap_area = 0
-            if found > 0 and found & (HEAP_MAX_SIZE - 1) == 0:
+            if found > 0 and found & (most - 1) == 0:
                 return found
             if found > 0:
-                self.system.munmap(found, HEAP_MAX_SIZE)
-        found = self.system.mmap(0, 2 * HEAP_MAX_SIZE, PROT_NONE)
+                self.system.munmap(found, most)
+        found = self.system.mmap(0, 2 * most, protection)
         if found > 0:
-            lead = (HEAP_MAX_SIZE - found % HEAP_MAX_SIZE) % HEAP_MAX_SIZE
+            lead = (most - found % most) % most
             if lead:
                 self.system.munmap(found, lead)
             else:
-                self.aligned_heap_area = found + HEAP_MAX_SIZE
-            self.system.munmap(found + lead + HEAP_MAX_SIZE, HEAP_MAX_SIZE - lead)
+                self.aligned_heap_area = found + most
+            self.system.munmap(found + lead + most, most - lead)
             return found + lead
-        found = self.system.mmap(0, HEAP_MAX_SIZE, PROT_NONE)
-        if found > 0 and found & (HEAP_MAX_SIZE - 1):
-            self.system.munmap(found, HEAP_MAX_SIZE)
+        found = self.system.mmap(0, most, protection)
+        if found > 0 and found & (most - 1):
+            self.system.munmap(found, most)
             return 0
         return found
 
@@ -151,11 +170,12 @@ class Heaps:
     def grow(self, heap: cython.longlong, difference: cython.longlong) -> cython.int:
         """malloc/arena.c grow_heap(), glibc 2.36: 0 done."""
         block: cython.longlong = heap >> BLOCK_SHIFT
+        page: cython.longlong = self.page_bytes[block]
         new_size: cython.longlong
-        if difference > HEAP_MAX_SIZE:
+        if difference > self.par.heap_max_bytes:
             return -1
-        new_size = self.size[block] + ((difference + PAGE_SIZE - 1) & -PAGE_SIZE)
-        if new_size > HEAP_MAX_SIZE:
+        new_size = self.size[block] + ((difference + page - 1) & -page)
+        if new_size > self.par.heap_max_bytes:
             return -1
         if new_size > self.mprotect_size[block]:
             more: cython.longlong = new_size - self.mprotect_size[block]
@@ -203,7 +223,7 @@ class Heaps:
         top_size = self.word[2 * top + 1] & ~SIZE_BITS
         if top_size < self.par.trim_threshold or top_size - MINSIZE - 1 <= pad:
             return 0
-        extra = (top_size - MINSIZE - 1 - pad) & -PAGE_SIZE
+        extra = (top_size - MINSIZE - 1 - pad) & -self.page_bytes[heap >> BLOCK_SHIFT]
         if extra == 0 or self._shrink(heap, extra) != 0:
             return 0
         self.arenas.system_mem[arena] -= extra
@@ -217,19 +237,20 @@ class Heaps:
         block: cython.longlong = heap >> BLOCK_SHIFT
         before: cython.longlong = self.prev[block]
         size: cython.longlong = self.size[before >> BLOCK_SHIFT]
+        most: cython.longlong = self.par.heap_max_bytes
         p: cython.longlong = before + ((size - (MINSIZE - 16)) >> 4)  # the fencepost
         new_size: cython.longlong
         p -= self.word[2 * p] >> 4  # what is before it: its size stands in front of the fencepost
         new_size = (self.word[2 * p + 1] & ~SIZE_BITS) + (MINSIZE - 16)
         if self.word[2 * p + 1] & PREV_INUSE == 0:
             new_size += self.word[2 * p]
-        if new_size + (HEAP_MAX_SIZE - size) < self.par.top_pad + MINSIZE + PAGE_SIZE:
+        if new_size + (most - size) < self.par.top_pad + MINSIZE + self.page_bytes[block]:
             return 0
         self.arenas.system_mem[arena] -= self.size[block]
-        if self.memory.block_base[block] + HEAP_MAX_SIZE == self.aligned_heap_area:
+        if self.memory.block_base[block] + most == self.aligned_heap_area:
             self.aligned_heap_area = 0
-        self.system.munmap(self.memory.block_base[block], HEAP_MAX_SIZE)
-        self.memory.give_back(heap, HEAP_MAX_SIZE)
+        self.system.munmap(self.memory.block_base[block], most)
+        self.memory.give_back(heap, most)
         self.memory.give_heap(heap)
         if self.word[2 * p + 1] & PREV_INUSE == 0:
             p -= self.word[2 * p] >> 4

@@ -87,6 +87,8 @@ class IntFree:
                 return 0
         if self.memory.is_outside(p + (size >> 4)):
             return -1
+        if self.par.perturb and p < self.memory.mmap_first:
+            self.memory.touch(p, size)  # malloc/malloc.c free_perturb(), glibc 2.36
         if size <= self.par.max_fast:
             return self._to_fastbin(arena, p, size, lock)
         if self.word[2 * p + 1] & IS_MMAPPED:
@@ -281,14 +283,14 @@ class IntFree:
         # glibc compares unsigned: of a top of MINSIZE, -1 is large, and the break goes up a page
         if top_area >= 0 and top_area <= pad:
             return 0
-        extra = (top_area - pad) & -PAGE_SIZE
+        extra = (top_area - pad) & -(self.par.thp_bytes if self.par.thp_bytes else PAGE_SIZE)
         if extra == 0:
             return 0
-        before = self.system.sbrk(0)
+        before = self.system.morecore(0)
         if before != self.memory.address_of(top) + top_size:
             return 0
-        self.system.sbrk(-extra)
-        released = before - self.system.sbrk(0)
+        self.system.morecore(-extra)
+        released = before - self.system.morecore(0)
         if released == 0:
             return 0
         self.arenas.system_mem[0] -= released

@@ -25,6 +25,7 @@ cdef class HeapMemory:
     cdef public long long mmap_free
     cdef readonly long long main_base
     cdef public I8 block_base
+    cdef public int heap_shift
     cdef readonly dict block_by_address
     cdef readonly dict region_by_block
     cdef readonly dict slot_by_address

@@ -78,7 +78,8 @@ class HeapMemory:
         self.block_base = zeros(blocks, "i8")
         for block in range(1, blocks // 2):
             self.block_base[block] = self.main_base + ((block - 1) << (BLOCK_SHIFT + ROW_SHIFT))
-        self.block_by_address: dict[int, int] = {}  # address >> 26 -> block
+        self.heap_shift = BLOCK_SHIFT + ROW_SHIFT  # of the size to which heaps are aligned
+        self.block_by_address: dict[int, int] = {}  # address >> heap_shift -> block
         self.region_by_block: dict[int, int] = {}  # block of a region that stood in for the break
         self.slot_by_address: dict[int, int] = {}  # chunk address -> slot
         self.block_next = blocks // 2
@@ -105,7 +106,7 @@ class HeapMemory:
         slot = self.slot_by_address.get(address)
         if slot is not None:
             return slot
-        block = self.block_by_address.get(address >> (BLOCK_SHIFT + ROW_SHIFT))
+        block = self.block_by_address.get(address >> self.heap_shift)
         if block is not None:
             return (block << BLOCK_SHIFT) + ((address - int(self.block_base[block])) >> ROW_SHIFT)
         for block, size in self.region_by_block.items():
@@ -142,7 +143,7 @@ class HeapMemory:
     def name_heap(self, row: int) -> None:
         """Find rows of this aligned heap by address from now on."""
         block = row >> BLOCK_SHIFT
-        self.block_by_address[int(self.block_base[block]) >> (BLOCK_SHIFT + ROW_SHIFT)] = block
+        self.block_by_address[int(self.block_base[block]) >> self.heap_shift] = block
 
     def name_region(self, row: int, size_bytes: int) -> None:
         """Find rows of this region by address from now on."""
@@ -151,7 +152,7 @@ class HeapMemory:
     def give_heap(self, row: int) -> None:
         """The heap at `row` was unmapped."""
         block = row >> BLOCK_SHIFT
-        del self.block_by_address[int(self.block_base[block]) >> (BLOCK_SHIFT + ROW_SHIFT)]
+        del self.block_by_address[int(self.block_base[block]) >> self.heap_shift]
         self.block_base[block] = 0
         self.block_free.append(block)
 
@@ -215,9 +216,10 @@ class HeapMemory:
     @cython.ccall
     def advance_slot(self, row: cython.longlong, address: cython.longlong) -> cython.void:
         """The header of slot `row` moves up to `address` within its mapping; the old one stays."""
-        if address // PAGE_SIZE != self.word[2 * row + 2] // PAGE_SIZE:
-            self.word[2 * row + 4] += self.word[2 * row + 3]
-            self.word[2 * row + 3] = 0
+        pages: cython.longlong = address // PAGE_SIZE - self.word[2 * row + 2] // PAGE_SIZE
+        pages = min(pages, self.word[2 * row + 3])
+        self.word[2 * row + 4] += pages
+        self.word[2 * row + 3] -= pages
         self.move_slot(row, address)
         self.touch_mapped(row, 1)
 

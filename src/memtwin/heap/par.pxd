@@ -18,6 +18,11 @@ cdef class MallocPar:
     cdef public long long tcache_unsorted_limit
     cdef public int may_shrink_heap
     cdef public long long max_fast
+    cdef public long long thp_bytes
+    cdef public long long hp_bytes
+    cdef public long long heap_min_bytes
+    cdef public long long heap_max_bytes
+    cdef public int perturb
     cdef readonly int heap_info_bytes
     cdef readonly int threshold_is_capped
     cdef readonly int fallback_is_transposed

@@ -15,6 +15,8 @@ from memtwin.heap.constants import (
     DEFAULT_TOP_PAD,
     DEFAULT_TRIM_THRESHOLD,
     HEAP_MAX_SIZE,
+    HEAP_MIN_SIZE,
+    HUGE_PAGE_SIZE,
     M_ARENA_MAX,
     M_ARENA_TEST,
     M_CHECK_ACTION,
@@ -59,6 +61,11 @@ class MallocPar:
         self.tcache_max_bytes = MAX_TCACHE_SIZE
         self.tcache_unsorted_limit = 0
         self.may_shrink_heap = 0  # vm.overcommit_memory is 2
+        self.thp_bytes = 0  # thp_pagesize; 0: nothing is advised to be huge
+        self.hp_bytes = 0  # hp_pagesize; 0: nothing is from the pool of huge pages
+        self.heap_min_bytes = HEAP_MIN_SIZE
+        self.heap_max_bytes = HEAP_MAX_SIZE
+        self.perturb = 0  # perturb_byte: blocks are filled as they come and go
         self.set_max_fast(DEFAULT_MXFAST)
         self.heap_info_bytes = rules.heap_info_bytes
         self.threshold_is_capped = rules.threshold_is_capped
@@ -77,7 +84,8 @@ class MallocPar:
     def mallopt(self, parameter: int, value: int) -> int:
         """malloc/malloc.c __libc_mallopt(), glibc 2.36, after its consolidation: 1 done.
 
-        `value` is an int of C. M_PERTURB changes contents alone, which no heap here has.
+        `value` is an int of C. Of M_PERTURB counts only whether there is any: contents are not
+        modelled, but what is filled is touched.
         """
         size = value if value >= 0 else PTRDIFF_MAX
         if parameter == M_MXFAST:
@@ -98,10 +106,29 @@ class MallocPar:
             self.arena_test = value if value > 0 else self.arena_test
         elif parameter == M_ARENA_MAX:
             self.arena_max = value if value > 0 else self.arena_max
-        elif parameter not in (M_CHECK_ACTION, M_PERTURB):
+        elif parameter == M_PERTURB:
+            self.perturb = int(value != 0)
+        elif parameter != M_CHECK_ACTION:
             return 1  # glibc says so of what it does not know
         if parameter in (M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_MMAP_MAX):
             self.no_dyn_threshold = 1
+        return 1
+
+    def set_hugetlb(self, value: int) -> int:
+        """malloc/malloc.c do_set_hugetlb(), glibc 2.36: 1 done.
+
+        1 is taken as on a kernel whose transparent huge pages are in madvise mode, 2 as on one
+        whose huge pages are of 2 MiB.
+        """
+        if value == 1:
+            self.thp_bytes = HUGE_PAGE_SIZE
+        elif value in (2, HUGE_PAGE_SIZE):
+            self.hp_bytes = HUGE_PAGE_SIZE
+            # malloc/arena.c heap_min_size(), heap_max_size(), glibc 2.36
+            self.heap_min_bytes = HUGE_PAGE_SIZE
+            self.heap_max_bytes = 4 * HUGE_PAGE_SIZE
+        else:
+            return int(value == 0)
         return 1
 
     def set_tcache_max(self, size: int) -> int:

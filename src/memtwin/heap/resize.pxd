@@ -31,6 +31,7 @@ cdef class Resize:
     cdef public long long copied_bytes
     cdef long long _die(self, int fault) except? -1
     cpdef long long realloc_chunk(self, int arena, long long p, long long nb) except? -1
+    cdef int _fill(self, long long p, long long size) except? -1
     cdef long long _move(self, int arena, long long p, long long old_size, long long nb) except? -1
     cdef int _set_size(self, int arena, long long p, long long size) except? -1
     cdef long long _give_tail(self, int arena, long long p, long long size, long long nb) except? -1

@@ -87,6 +87,16 @@ class Resize:
 
     @cython.cfunc
     @cython.exceptval(-1)
+    def _fill(self, p: cython.longlong, size: cython.longlong) -> cython.int:
+        """malloc/malloc.c alloc_perturb(), glibc 2.36: `size` bytes of a block are written."""
+        if p >= self.memory.mmap_first:
+            self.memory.touch_mapped(p, CHUNK_HDR_SZ + size)
+        else:
+            self.memory.touch(p, CHUNK_HDR_SZ + size)
+        return 0
+
+    @cython.cfunc
+    @cython.exceptval(-1)
     def _move(
         self, arena: cython.int, p: cython.longlong, old_size: cython.longlong,
         nb: cython.longlong,
@@ -94,6 +104,8 @@ class Resize:
         fresh: cython.longlong = self.int_malloc.malloc_chunk(arena, nb)
         if fresh == 0:
             return 0
+        if self.par.perturb:
+            self._fill(fresh, nb - MALLOC_ALIGN_MASK)
         if fresh == p + (old_size >> 4):
             old_size += self.word[2 * fresh + 1] & ~SIZE_BITS
             return self._give_tail(arena, p, old_size, nb)
@@ -150,6 +162,7 @@ class Resize:
         moved = self.system.mremap(address - lead, total, wanted)
         if moved < 0:
             return 0
+        self.system.advise_huge(moved, wanted)
         self.memory.move_slot(p, moved + lead)
         self.word[2 * p + 1] = (wanted - lead) | IS_MMAPPED
         self.memory.cut_mapped(p, wanted - lead)
@@ -173,6 +186,8 @@ class Resize:
         )
         if p == 0:
             return 0
+        if self.par.perturb:
+            self._fill(p, request)
         memory = self.memory.address_of(p) + CHUNK_HDR_SZ
         if memory & (alignment - 1):
             aligned = (memory + alignment - 1) & -alignment

@@ -15,6 +15,7 @@ from memtwin.heap.constants import (
     CHUNK_HDR_SZ,
     IS_MMAPPED,
     MALLOC_ALIGN_MASK,
+    MAP_HUGETLB,
     MINSIZE,
     MMAP_AS_MORECORE_SIZE,
     NON_MAIN_ARENA,
@@ -50,19 +51,33 @@ class SysMalloc:
         self.par = par
         self.int_free = int_free
         self.word = memory.word
+        self.region_bytes = 0  # of the last region that stood in for the break
 
     @cython.ccall
     @cython.exceptval(-1)
     def mapped_chunk(self, nb: cython.longlong) -> cython.longlong:
-        """malloc/malloc.c sysmalloc_mmap(), glibc 2.36: a chunk in a mapping of its own; 0 none."""
-        size: cython.longlong = (nb + SIZE_SZ + PAGE_SIZE - 1) & -PAGE_SIZE
+        """A chunk in a mapping of its own, of huge pages where it is as large as one; 0 none."""
+        p: cython.longlong = 0
+        if self.par.hp_bytes and nb >= self.par.hp_bytes:
+            p = self._map(nb, self.par.hp_bytes, MAP_HUGETLB)
+        return p if p else self._map(nb, PAGE_SIZE, 0)
+
+    @cython.cfunc
+    @cython.exceptval(-1)
+    def _map(
+        self, nb: cython.longlong, page: cython.longlong, flags: cython.int
+    ) -> cython.longlong:
+        """malloc/malloc.c sysmalloc_mmap(), glibc 2.36, in pages of `page` bytes."""
+        size: cython.longlong = (nb + SIZE_SZ + page - 1) & -page
         address: cython.longlong
         p: cython.longlong
         if size <= nb:
             return 0
-        address = self.system.mmap(0, size, PROT_READ_WRITE)
+        address = self.system.mmap(0, size, PROT_READ_WRITE | flags)
         if address < 0:
             return 0
+        if flags == 0:
+            self.system.advise_huge(address, size)
         p = self.memory.take_slot(address)
         self.word[2 * p] = 0
         self.word[2 * p + 1] = size | IS_MMAPPED
@@ -133,7 +148,7 @@ class SysMalloc:
         if nb < PTRDIFF_MAX - 2 * MINSIZE - info:
             fresh = self.heaps.new_heap(nb + MINSIZE + info)
         if fresh == 0:
-            return 0 if tried_mmap else self.mapped_chunk(nb)
+            return 0 if tried_mmap else self._map(nb, PAGE_SIZE, 0)
         block = fresh >> BLOCK_SHIFT
         self.heaps.arena_of[block] = arena
         self.heaps.prev[block] = heap
@@ -176,19 +191,18 @@ class SysMalloc:
         else:
             if self.arenas.noncontiguous[0] == 0:
                 size -= old_size
-            size = (size + PAGE_SIZE - 1) & -PAGE_SIZE
+            size = self._rounded(size)
         if size > 0:
-            brk = self.system.sbrk(size)
+            brk = self.system.morecore(size)
+            if brk >= 0:
+                self.system.advise_huge(brk, size)
         if brk < 0:
             if size <= 0:
                 return 0
-            size = self._region_size(size, nb, old_size)
-            if size <= nb:
+            brk = self._instead_of_break(size, nb, old_size)
+            if brk <= 0:
                 return 0
-            brk = self.system.mmap(0, size, PROT_READ_WRITE)
-            if brk < 0:
-                return 0
-            self.arenas.noncontiguous[0] = 1
+            size = self.region_bytes
             end = brk + size
         self.arenas.system_mem[0] += size
         if end < 0 and self.par.sbrk_base != 0 and brk == old_end:
@@ -201,18 +215,53 @@ class SysMalloc:
 
     @cython.cfunc
     @cython.exceptval(check=False)
-    def _region_size(
+    def _rounded(self, size: cython.longlong) -> cython.longlong:
+        """`size` up to a whole page, or so that the break comes to a huge page's end."""
+        end: cython.longlong
+        if self.par.thp_bytes:
+            end = self.system.curbrk + size + self.par.thp_bytes - 1
+            return (end & -self.par.thp_bytes) - self.system.curbrk
+        return (size + PAGE_SIZE - 1) & -PAGE_SIZE
+
+    @cython.cfunc
+    @cython.exceptval(-1)
+    def _instead_of_break(
         self, size: cython.longlong, nb: cython.longlong, old_size: cython.longlong
     ) -> cython.longlong:
-        """malloc/malloc.c sysmalloc_mmap_fallback(), glibc 2.36: bytes to map where brk failed."""
+        """Address of a region of `region_bytes` mapped where the break failed; 0 none."""
+        found: cython.longlong = 0
         unit: cython.longlong = PAGE_SIZE
         least: cython.longlong = MMAP_AS_MORECORE_SIZE
         if self.par.fallback_is_transposed:
             unit = MMAP_AS_MORECORE_SIZE
             least = PAGE_SIZE
+        if self.par.hp_bytes:
+            found = self._region(
+                size, nb, old_size, self.par.hp_bytes, self.par.hp_bytes, MAP_HUGETLB
+            )
+        return found if found else self._region(size, nb, old_size, unit, least, 0)
+
+    @cython.cfunc
+    @cython.exceptval(-1)
+    def _region(
+        self, size: cython.longlong, nb: cython.longlong, old_size: cython.longlong,
+        unit: cython.longlong, least: cython.longlong, flags: cython.int,
+    ) -> cython.longlong:  # fmt: skip
+        """malloc/malloc.c sysmalloc_mmap_fallback(), glibc 2.36: an address, 0 none."""
+        address: cython.longlong
         if self.arenas.noncontiguous[0] == 0:
             size = (size + old_size + unit - 1) & -unit
-        return max(size, least)
+        size = max(size, least)
+        if size <= nb:
+            return 0
+        address = self.system.mmap(0, size, PROT_READ_WRITE | flags)
+        if address < 0:
+            return 0
+        if flags == 0:
+            self.system.advise_huge(address, size)
+        self.arenas.noncontiguous[0] = 1
+        self.region_bytes = size
+        return address
 
     @cython.cfunc
     @cython.exceptval(-1)
@@ -235,12 +284,14 @@ class SysMalloc:
             correction += old_size
             end = brk + size + correction
             correction += ((end + PAGE_SIZE - 1) & -PAGE_SIZE) - end
-            end = self.system.sbrk(correction)
+            end = self.system.morecore(correction)
             if end < 0:
                 correction = 0
-                end = self.system.sbrk(0)
+                end = self.system.morecore(0)
+            else:
+                self.system.advise_huge(end, correction)
         elif end < 0:
-            end = self.system.sbrk(0)
+            end = self.system.morecore(0)
         row = self._row_at(start, size, end)
         if self.par.sbrk_base == 0:
             self.par.sbrk_base = row

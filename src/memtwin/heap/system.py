@@ -11,11 +11,14 @@ from memtwin.heap.address_map import AddressMap
 from memtwin.heap.call_log import CallLog
 from memtwin.heap.constants import (
     BRK,
+    MADV_HUGEPAGE,
     MADVISE,
+    MAP_HUGETLB,
     MMAP,
     MPROTECT,
     MREMAP,
     MUNMAP,
+    PAGE_SIZE,
     PROT_READ_WRITE,
 )
 
@@ -29,6 +32,8 @@ class HeapSystem:
         self.map = address_map
         self.log = log
         self.curbrk = 0  # misc/brk.c __curbrk, glibc 2.36; 0: never asked
+        self.break_is_off = 0  # malloc/morecore.c __always_fail_morecore, glibc 2.36
+        self.thp_bytes = 0  # mp_.thp_pagesize
 
     @cython.ccall
     @cython.exceptval(-1)
@@ -49,12 +54,22 @@ class HeapSystem:
 
     @cython.ccall
     @cython.exceptval(-1)
+    def morecore(self, increment: cython.longlong) -> cython.longlong:
+        """malloc/morecore.c __glibc_morecore(), glibc 2.36: sbrk, unless it is off."""
+        return -1 if self.break_is_off else self.sbrk(increment)
+
+    @cython.ccall
+    @cython.exceptval(-1)
     def mmap(
         self, hint: cython.longlong, length: cython.longlong, protection: cython.int
     ) -> cython.longlong:
-        """Address of a private anonymous mapping, or -errno."""
+        """Address of a private anonymous mapping, or -errno; maybe with MAP_HUGETLB."""
         committed = 1 if protection == PROT_READ_WRITE else 0
-        address: cython.longlong = self.map.mmap(length, hint, committed)
+        address: cython.longlong
+        if protection & MAP_HUGETLB:
+            address = self.map.mmap_huge(length, hint)
+        else:
+            address = self.map.mmap(length, hint, committed)
         self.log.add(MMAP, hint, length, protection, address)
         return address
 
@@ -87,5 +102,13 @@ class HeapSystem:
     def madvise(
         self, address: cython.longlong, length: cython.longlong, advice: cython.int
     ) -> cython.void:
-        """Tell the kernel what to do with pages; it always agrees."""
-        self.log.add(MADVISE, address, length, advice, 0)
+        """Tell the kernel what to do with pages; it agrees, but of parts of huge pages."""
+        answer: cython.int = self.map.madvise(address, length)
+        self.log.add(MADVISE, address, length, advice, answer)
+
+    @cython.ccall
+    def advise_huge(self, address: cython.longlong, length: cython.longlong) -> cython.void:
+        """malloc/malloc.c madvise_thp(), glibc 2.36."""
+        within: cython.longlong = address & (PAGE_SIZE - 1)
+        if self.thp_bytes and length >= self.thp_bytes:
+            self.madvise(address - within, length + within, MADV_HUGEPAGE)

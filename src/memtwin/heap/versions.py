@@ -39,6 +39,10 @@ class Rules:
     calloc_uses_tcache: int
     # malloc/malloc.c _int_free_create_chunk(), glibc 2.41: small chunks go to their bin at once
     small_chunks_skip_unsorted: int
+    # malloc/malloc.c do_set_hugetlb(), glibc 2.35
+    knows_hugetlb: int
+    # malloc/arena.c ptmalloc_init(), glibc 2.39: huge pages of the pool set the mmap threshold
+    hugetlb_sets_threshold: int
     # malloc/malloc.c aligned_alloc(), glibc 2.38: EINVAL for what is no power of two
     aligned_alloc_checks: int
 
@@ -61,6 +65,8 @@ def rules_of(version: str) -> Rules:
         memalign_merges=int(number >= 38),
         calloc_uses_tcache=int(number >= 41),
         small_chunks_skip_unsorted=int(number >= 41),
+        knows_hugetlb=int(number >= 35),
+        hugetlb_sets_threshold=int(number >= 39),
         aligned_alloc_checks=int(number >= 38),
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right, insort
 from typing import Any
 
-from memtwin.heap.constants import BRK, MADVISE, MMAP, MREMAP, MUNMAP, TOUCH
+from memtwin.heap.constants import BRK, MADV_DONTNEED, MADVISE, MMAP, MREMAP, MUNMAP, TOUCH
 from memtwin.machine.config import load_machine
 from memtwin.machine.machine import Machine
 from memtwin.machine.process import Process
@@ -51,7 +51,7 @@ class HeapProcess:
             self._unmap(address, length)
         elif kind == MREMAP and result > 0:
             self._move(address, length, argument, result)
-        elif kind == MADVISE:
+        elif kind == MADVISE and argument == MADV_DONTNEED:
             there = self._there(address)
             if there:
                 self.process.madvise(there, length, "dontneed")
