@@ -97,6 +97,9 @@ def group_total(group: CgroupMemory, around: Surroundings) -> tuple[int, str]:
     if group.max_bytes is None:
         return machine, "all RAM and swap: the group has no limit of its own"
     most = group.max_bytes // PAGE_SIZE
+    swappiness = around.swappiness if group.swappiness is None else group.swappiness
+    if swappiness == 0:
+        return most, "the group's limit; with a swappiness of 0, swap does not count"
     if group.version == 1:
         memsw = group.memsw_max_bytes
         swap = around.swap_pages if memsw is None else max(memsw // PAGE_SIZE - most, 0)

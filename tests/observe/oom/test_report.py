@@ -414,3 +414,23 @@ def test_origin_is_kernel_program_or_unknown() -> None:
         Origin.PROGRAM,
         Origin.UNKNOWN,
     ]
+
+
+def test_a_group_of_cgroup_v1_without_a_limit_on_swap_is_read_whole() -> None:
+    """Printed by 6.18: the largest number that a page counter has, in bytes."""
+    lines = [
+        "holder invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0",
+        "memory: usage 65536kB, limit 65536kB, failcnt 71",
+        "memory+swap: usage 65536kB, limit 9007199254740988kB, failcnt 0",
+        "Memory cgroup stats for /box:",
+        "rss 66850816",
+        "hierarchical_memory_limit 67108864",
+        "hierarchical_memsw_limit 9223372036854771712",
+        "total_rss 66850816",
+    ]
+    (report,) = read_oom_log("\n".join(f"[    1.000000] {line}" for line in lines)).reports
+    assert not report.unread_lines
+    assert report.memcg is not None
+    assert report.memcg.groups[-1].stat["hierarchical_memsw_limit"] == 9223372036854771712
+    assert report.memcg.memsw is not None
+    assert report.memcg.memsw.limit_kib is None

@@ -23,7 +23,7 @@ _RELEASES = ("/proc/sys/kernel/osrelease", "/proc/version")
 GROUP_ROOTS = ("/sys/fs/cgroup", "/sys/fs/cgroup/memory", "/cg")
 _LIMITS = (
     "memory.current", "memory.max", "memory.swap.max", "memory.usage_in_bytes",
-    "memory.limit_in_bytes", "memory.memsw.limit_in_bytes",
+    "memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.swappiness",
 )  # fmt: skip
 
 
@@ -49,6 +49,7 @@ class Surroundings(msgspec.Struct, kw_only=True):
     swap_pages: int
     allocating_task: bool = False  # vm.oom_kill_allocating_task
     panic: int = 0  # vm.panic_on_oom
+    swappiness: int | None = None  # vm.swappiness, which groups of cgroup v2 have
     kernel_threads: int = 0
     unread: dict[str, int] = {}  # why a process could not be read -> how many
 
@@ -76,6 +77,7 @@ def read_surroundings(source: Tree) -> Surroundings:
         swap_pages=(info.swap_total_kib or 0) // PAGE_KIB,
         allocating_task=bool(_figure(source, "/proc/sys/vm/oom_kill_allocating_task")),
         panic=_figure(source, "/proc/sys/vm/panic_on_oom") or 0,
+        swappiness=_figure(source, "/proc/sys/vm/swappiness"),
     )
 
 
