@@ -5,62 +5,58 @@ Imports cli/declared and cli/view_words; what a command does stands in its own m
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from memtwin.cli.declared import argument, option
-from memtwin.cli.view_words import LIVE_HOST, Csv, Json, Root
+from memtwin.cli.view_words import PRINTED, Printed
 
 Pid = Annotated[int, argument(metavar="PID", help="The process.")]
-Reverse = Annotated[bool, option("-R", "--reverse", help="The smallest first.")]
-ByVss = Annotated[bool, option("-v", help="By VSS.")]
-ByRss = Annotated[bool, option("-r", help="By RSS.")]
-ByPss = Annotated[bool, option("-p", help="By PSS, as it is unless said.")]
-ByUss = Annotated[bool, option("-u", help="By USS.")]
-BySwap = Annotated[bool, option("-s", help="By swap.")]
-ByOom = Annotated[bool, option("-o", help="By oom_score_adj, which is shown.")]
+
+
+class Ranked(NamedTuple):
+    """The words that put processes in an order."""
+
+    by_vss: Annotated[bool, option("-v", help="By VSS.")] = False
+    by_rss: Annotated[bool, option("-r", help="By RSS.")] = False
+    by_pss: Annotated[bool, option("-p", help="By PSS, as it is unless said.")] = False
+    by_uss: Annotated[bool, option("-u", help="By USS.")] = False
+    by_swap: Annotated[bool, option("-s", help="By swap.")] = False
+    by_oom: Annotated[bool, option("-o", help="By oom_score_adj, which is shown.")] = False
+    reverse: Annotated[bool, option("-R", "--reverse", help="The smallest first.")] = False
+
+    def by(self) -> str:
+        """What they ask to sort by. Raises UserError for more than one of them."""
+        flags = self._asdict()
+        del flags["reverse"]
+        return _one_of(**{name.removeprefix("by_"): asked for name, asked in flags.items()})
+
+
+BY_PSS = Ranked()
 
 
 def procrank(
-    by_vss: ByVss = False,
-    by_rss: ByRss = False,
-    by_pss: ByPss = False,
-    by_uss: ByUss = False,
-    by_swap: BySwap = False,
-    by_oom: ByOom = False,
-    reverse: Reverse = False,
-    root: Root = LIVE_HOST,
-    as_json: Json = False,
-    as_csv: Csv = False,
+    ranked: Ranked = BY_PSS,
+    shown: Printed = PRINTED,
 ) -> None:
     """Processes by PSS, with swap and zram, as Android's procrank shows them."""
     from memtwin.cli import android_view, view
 
-    sort = _one_of(vss=by_vss, rss=by_rss, pss=by_pss, uss=by_uss, swap=by_swap, oom=by_oom)
-    how = view.showing(as_json=as_json, as_csv=as_csv, once=True, live=False)
-    view.show(android_view.procrank_look(root, sort, reverse=reverse), how)
+    view.show(
+        android_view.procrank_look(shown.root, ranked.by(), reverse=ranked.reverse), shown.how()
+    )
 
 
 def librank(
-    by_vss: ByVss = False,
-    by_rss: ByRss = False,
-    by_pss: ByPss = False,
-    by_uss: ByUss = False,
-    by_swap: BySwap = False,
-    by_oom: ByOom = False,
-    reverse: Reverse = False,
+    ranked: Ranked = BY_PSS,
     all_mappings: Annotated[bool, option("-a", help="Stack and heap too.")] = False,
     prefix: Annotated[str, option("-P", metavar="PATH", help="Only mappings that begin so.")] = "",
-    root: Root = LIVE_HOST,
-    as_json: Json = False,
-    as_csv: Csv = False,
+    shown: Printed = PRINTED,
 ) -> None:
     """What is mapped, and by which processes, as Android's librank shows it."""
     from memtwin.cli import android_maps_view, view
 
-    sort = _one_of(vss=by_vss, rss=by_rss, pss=by_pss, uss=by_uss, swap=by_swap, oom=by_oom)
-    ranking = android_maps_view.Ranking(sort, reverse, all_mappings, prefix)
-    how = view.showing(as_json=as_json, as_csv=as_csv, once=True, live=False)
-    view.show(android_maps_view.librank_look(root, ranking), how)
+    ranking = android_maps_view.Ranking(ranked.by(), ranked.reverse, all_mappings, prefix)
+    view.show(android_maps_view.librank_look(shown.root, ranking), shown.how())
 
 
 def _one_of(**chosen: bool) -> str:
@@ -77,16 +73,15 @@ def procmem(
     by_pss: Annotated[bool, option("-p", help="By PSS.")] = False,
     by_uss: Annotated[bool, option("-u", help="By USS.")] = False,
     resident_only: Annotated[bool, option("-h", help="Only what is resident.")] = False,
-    root: Root = LIVE_HOST,
-    as_json: Json = False,
-    as_csv: Csv = False,
+    shown: Printed = PRINTED,
 ) -> None:
     """Each mapping of a process, as Android's procmem shows them."""
     from memtwin.cli import android_view, view
 
     sort = _one_of(pss=by_pss, uss=by_uss) if by_pss or by_uss else "map"
-    how = view.showing(as_json=as_json, as_csv=as_csv, once=True, live=False)
-    view.show(android_view.procmem_look(root, pid, sort, resident_only=resident_only), how)
+    view.show(
+        android_view.procmem_look(shown.root, pid, sort, resident_only=resident_only), shown.how()
+    )
 
 
 def showmap(
@@ -94,9 +89,7 @@ def showmap(
     addresses: Annotated[bool, option("-a", help="By address.")] = False,
     terse: Annotated[bool, option("-t", help="Only what has private pages.")] = False,
     verbose: Annotated[bool, option("-v", help="Mappings of one name apart.")] = False,
-    root: Root = LIVE_HOST,
-    as_json: Json = False,
-    as_csv: Csv = False,
+    shown: Printed = PRINTED,
 ) -> None:
     """The mappings of a process summed by name, as Android's showmap shows them."""
     from memtwin.cli import android_maps_view, view
@@ -105,8 +98,7 @@ def showmap(
     flags = ShowMap.ADDRESSES if addresses else ShowMap.USUAL
     flags |= ShowMap.TERSE if terse else ShowMap.USUAL
     flags |= ShowMap.VERBOSE if verbose else ShowMap.USUAL
-    how = view.showing(as_json=as_json, as_csv=as_csv, once=True, live=False)
-    view.show(android_maps_view.showmap_look(root, pid, flags), how)
+    view.show(android_maps_view.showmap_look(shown.root, pid, flags), shown.how())
 
 
 def dumpsys_meminfo(
@@ -120,9 +112,7 @@ def dumpsys_meminfo(
     summary: Annotated[bool, option("-s", help="Only the summary of an app.")] = False,
     swap_pss: Annotated[bool, option("-S", help="SwapPss too.")] = False,
     oom_only: Annotated[bool, option("--oom", help="Only by OOM adjustment.")] = False,
-    root: Root = LIVE_HOST,
-    as_json: Json = False,
-    as_csv: Csv = False,
+    shown: Printed = PRINTED,
 ) -> None:
     """An app's memory by category, or a whole phone's, as Android's dumpsys meminfo shows it."""
     from memtwin.cli import dumpsys_view, view
@@ -137,8 +127,7 @@ def dumpsys_meminfo(
         (oom_only, Detail.OOM_ONLY),
     ):
         detail |= what if chosen else Detail.USUAL
-    how = view.showing(as_json=as_json, as_csv=as_csv, once=True, live=False)
     if pid is None:
-        view.show(dumpsys_view.machine_look(root, detail), how)
+        view.show(dumpsys_view.machine_look(shown.root, detail), shown.how())
     else:
-        view.show(dumpsys_view.app_look(root, pid, detail), how)
+        view.show(dumpsys_view.app_look(shown.root, pid, detail), shown.how())

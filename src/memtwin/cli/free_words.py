@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from memtwin.cli.declared import Option, option
-from memtwin.cli.view_words import LIVE_HOST, Csv, Interval, Json, Live, Once, Root
+from memtwin.cli.view_words import SHOWN, Shown
 from memtwin.errors import UserError
 
 
@@ -43,18 +43,13 @@ def free(
         float | None, option("-s", "--seconds", metavar="S", help="Look every S seconds.")
     ] = None,
     count: Annotated[int | None, option("-c", "--count", metavar="N", help="Look N times.")] = None,
-    root: Root = LIVE_HOST,
-    as_json: Json = False,
-    as_csv: Csv = False,
-    once: Once = False,
-    live: Live = False,
-    interval: Interval = None,
+    shown: Shown = SHOWN,
 ) -> None:
     """Total, used and free memory, as procps' free shows it."""
     from memtwin.analysis.free import UsedAs
     from memtwin.cli.free_view import Layout, look_at
     from memtwin.cli.procps_text import Scale
-    from memtwin.cli.view import show, showing
+    from memtwin.cli.view import show
 
     exponents = [
         (in_bytes, 1, 1024), (kibi, 2, 1024), (mebi, 3, 1024), (gibi, 4, 1024), (tebi, 5, 1024),
@@ -69,16 +64,7 @@ def free(
     exponent, base = asked[0] if asked else (0, 1024)
     scale = Scale(exponent, 1000 if si else base, human)
     layout = Layout(old, wide, lohi, total, committed, explain)
-    interval_s = seconds if seconds is not None else interval
-    if count is not None and interval_s is None:
-        interval_s = 1.0  # as procps
-    how = showing(
-        as_json=as_json,
-        as_csv=as_csv,
-        once=once,
-        live=live,
-        interval_s=interval_s,
-        count=count,
-        between="\n",
-    )
-    show(look_at(root, layout, scale, UsedAs(used)), how)
+    if seconds is None and count is not None and shown.interval is None:
+        seconds = 1.0  # as procps
+    how = shown.how(interval_s=seconds, count=count, between="\n")
+    show(look_at(shown.root, layout, scale, UsedAs(used)), how)

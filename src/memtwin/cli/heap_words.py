@@ -6,21 +6,37 @@ Imports cli/declared; the commands themselves only when they are asked for.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from memtwin.cli.declared import Command, argument, option
 
-HeapFile = Annotated[
-    Path, argument(metavar="FILE", help="A recording, or heaptrack's .gz or .zst.")
-]
-Glibc = Annotated[str, option(help="Whose malloc: 2.31 to 2.41.")]
-Sets = Annotated[
-    list[str] | None,
-    option("--set", metavar="NAME=VALUE", help="M_MMAP_THRESHOLD=1M, glibc.malloc.tcache_count=0."),
-]
-Pid = Annotated[int | None, option("--process", metavar="PID", help="Of several, this one.")]
-Cores = Annotated[int | None, option(help="CPUs: they limit arenas.")]
+if TYPE_CHECKING:
+    from memtwin.cli.heap_command import Wishes
+
 Json = Annotated[bool, option("--json", help="Print JSON: integer bytes, versioned.")]
+
+
+class Replayed(NamedTuple):
+    """The words that name a recording and how its allocations are replayed."""
+
+    file: Annotated[Path, argument(metavar="FILE", help="A recording, or heaptrack's .gz or .zst.")]
+    glibc: Annotated[str, option(help="Whose malloc: 2.31 to 2.41.")] = ""
+    changes: Annotated[
+        list[str] | None,
+        option(
+            "--set", metavar="NAME=VALUE", help="M_MMAP_THRESHOLD=1M, glibc.malloc.tcache_count=0."
+        ),
+    ] = None
+    process: Annotated[
+        int | None, option("--process", metavar="PID", help="Of several, this one.")
+    ] = None
+    cores: Annotated[int | None, option(help="CPUs: they limit arenas.")] = None
+
+    def wishes(self) -> Wishes:
+        """What they ask of the replay."""
+        from memtwin.cli.heap_command import Wishes
+
+        return Wishes(self.glibc, self.changes or [], self.process, self.cores)
 
 
 def record(
@@ -38,11 +54,7 @@ def record(
 
 
 def replay(
-    file: HeapFile,
-    glibc: Glibc = "",
-    changes: Sets = None,
-    process: Pid = None,
-    cores: Cores = None,
+    replayed: Replayed,
     machine: Annotated[
         str | None, option(help="Drive a process of this machine with it too.")
     ] = None,
@@ -55,21 +67,18 @@ def replay(
     """
     from memtwin.cli import heap_command
 
-    wishes = heap_command.Wishes(glibc, changes or [], process, cores)
-    heap_command.replay(file, wishes, heap_command.OnMachine(machine, limit), "json" * as_json)
+    wishes = replayed.wishes()
+    heap_command.replay(
+        replayed.file, wishes, heap_command.OnMachine(machine, limit), "json" * as_json
+    )
 
 
 def show(
-    file: HeapFile,
-    glibc: Glibc = "",
-    changes: Sets = None,
-    process: Pid = None,
-    cores: Cores = None,
+    replayed: Replayed,
     html: Annotated[Path | None, option(help="Write a page with the picture here.")] = None,
     as_json: Json = False,
 ) -> None:
     """Show the heap at the end of a recording, and why freeing did not shrink it."""
     from memtwin.cli import heap_command
 
-    wishes = heap_command.Wishes(glibc, changes or [], process, cores)
-    heap_command.show(file, wishes, html, "json" * as_json)
+    heap_command.show(replayed.file, replayed.wishes(), html, "json" * as_json)

@@ -6,44 +6,51 @@ Imports cli/declared; the rest of the house only inside commands.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from memtwin.cli.declared import Command, argument, option
 
-Result = Annotated[
-    Path,
-    argument(
-        metavar="RESULT", help="A result of `run --out`, a script, a case, a recording, or a tree."
-    ),
-]
-At = Annotated[
-    str | None,
-    option(help="Show it at this checkpoint; a recording at a share, as 60%."),
-]
-Play = Annotated[
-    float | None,
-    option(metavar="SPEED", help="Run it while you look, so many virtual seconds a second."),
-]
-MachineName = Annotated[
-    str | None, option("--machine", help="The machine of a script or recording.")
-]
-Limit = Annotated[str | None, option(help="Memory limit of a recording, as 16M.")]
-Swap = Annotated[str | None, option(help="disk:SIZE, zram:SIZE or none.")]
-Changes = Annotated[
-    list[str] | None,
-    option("--set", metavar="KEY=VALUE", help="Change the machine, as vm.swappiness=10."),
-]
+if TYPE_CHECKING:
+    from memtwin.cli.mount_command import Shown
+
+
+class Twin(NamedTuple):
+    """The words that name a twin and a moment of it."""
+
+    result: Annotated[
+        Path,
+        argument(
+            metavar="RESULT",
+            help="A result of `run --out`, a script, a case, a recording, or a tree.",
+        ),
+    ]
+    at: Annotated[
+        str | None, option(help="Show it at this checkpoint; a recording at a share, as 60%.")
+    ] = None
+    play: Annotated[
+        float | None,
+        option(metavar="SPEED", help="Run it while you look, so many virtual seconds a second."),
+    ] = None
+    machine: Annotated[
+        str | None, option("--machine", help="The machine of a script or recording.")
+    ] = None
+    limit: Annotated[str | None, option(help="Memory limit of a recording, as 16M.")] = None
+    swap: Annotated[str | None, option(help="disk:SIZE, zram:SIZE or none.")] = None
+    changes: Annotated[
+        list[str] | None,
+        option("--set", metavar="KEY=VALUE", help="Change the machine, as vm.swappiness=10."),
+    ] = None
+
+    def shown(self) -> Shown:
+        """What they ask to be shown."""
+        from memtwin.cli.mount_command import Shown
+
+        return Shown(**{**self._asdict(), "changes": self.changes or []})
 
 
 def mount(
-    result: Result,
+    twin: Twin,
     directory: Annotated[Path, argument(metavar="DIR", help="An empty directory.")],
-    at: At = None,
-    play: Play = None,
-    machine: MachineName = None,
-    limit: Limit = None,
-    swap: Swap = None,
-    changes: Changes = None,
     write: Annotated[
         bool, option("--write", help="Write plain files and end, instead of mounting.")
     ] = False,
@@ -54,7 +61,7 @@ def mount(
     """
     from memtwin.cli import mount_command
 
-    shown = mount_command.Shown(result, at, play, machine, limit, swap, changes or [])
+    shown = twin.shown()
     if write:
         mount_command.write(shown, directory)
         return 0
@@ -63,13 +70,7 @@ def mount(
 
 def inside(
     command: Command,
-    result: Result,
-    at: At = None,
-    play: Play = None,
-    machine: MachineName = None,
-    limit: Limit = None,
-    swap: Swap = None,
-    changes: Changes = None,
+    twin: Twin,
 ) -> int:
     """Run a program whose /proc and /sys are a twin's: free, vmstat, ps, a shell.
 
@@ -77,5 +78,5 @@ def inside(
     """
     from memtwin.cli import mount_command
 
-    shown = mount_command.Shown(result, at, play, machine, limit, swap, changes or [])
+    shown = twin.shown()
     return mount_command.inside(shown, command)

@@ -9,29 +9,23 @@ from pathlib import Path
 from typing import Annotated
 
 from memtwin.cli.declared import Command, argument, option
-from memtwin.cli.view_words import LIVE_HOST, Csv, Interval, Json, Live, Once, Root
+from memtwin.cli.view_words import SHOWN, Csv, Interval, Json, Live, Once, Shown
 
 
 def oom(
-    root: Root = LIVE_HOST,
     cgroup: Annotated[
         str | None, option(help="Of this memory cgroup alone, as /user.slice.")
     ] = None,
     count: Annotated[int, option("-c", "--count", help="How many candidates.")] = 10,
-    as_json: Json = False,
-    as_csv: Csv = False,
-    once: Once = False,
-    live: Live = False,
-    interval: Interval = None,
+    shown: Shown = SHOWN,
 ) -> None:
     """Who would be killed next for lack of memory, and why.
 
     memtwin oom explain FILE explains a kill from a kernel log.
     """
-    from memtwin.cli import oom_next_command, view
+    from memtwin.cli import oom_next_command
 
-    how = view.showing(as_json=as_json, as_csv=as_csv, once=once, live=live, interval_s=interval)
-    oom_next_command.oom_next(root, cgroup, count, how)
+    oom_next_command.oom_next(shown.root, cgroup, count, shown.how())
 
 
 def explain(

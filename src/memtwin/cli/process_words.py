@@ -8,9 +8,20 @@ from __future__ import annotations
 from typing import Annotated
 
 from memtwin.cli.declared import argument, option
-from memtwin.cli.view_words import LIVE_HOST, Csv, Interval, Json, Live, Once, Root
+from memtwin.cli.view_words import (
+    PRINTED,
+    SHOWN,
+    Count,
+    MapFilter,
+    NoHeader,
+    Printed,
+    ProcessFilter,
+    Shown,
+    Totals,
+    UserFilter,
+)
 
-Count = Annotated[int | None, option("--count", help="How many looks.")]
+Human = Annotated[bool, option("-k", "--abbreviate", help="Sizes as 12.3M instead of KiB.")]
 Budget = Annotated[
     str | None,
     option(
@@ -35,30 +46,17 @@ def ps(
     reverse: Annotated[
         bool, option("-r", "--reverse", help="The largest first (live: the smallest).")
     ] = False,
-    human: Annotated[
-        bool, option("-k", "--abbreviate", help="Sizes as 12.3M instead of KiB.")
-    ] = False,
+    human: Human = False,
     percent: Annotated[
         bool, option("-p", "--percent", help="Sizes as percent of the memory.")
     ] = False,
-    totals: Annotated[bool, option("-t", "--totals", help="A last line of sums.")] = False,
-    no_header: Annotated[bool, option("-H", "--no-header", help="No first line.")] = False,
-    process_filter: Annotated[
-        str | None, option("-P", "--processfilter", metavar="RE", help="Name or command.")
-    ] = None,
-    map_filter: Annotated[
-        str | None, option("-M", "--mapfilter", metavar="RE", help="Only such mappings.")
-    ] = None,
-    user_filter: Annotated[
-        str | None, option("-U", "--userfilter", metavar="RE", help="Only such users.")
-    ] = None,
+    totals: Totals = False,
+    no_header: NoHeader = False,
+    process_filter: ProcessFilter = None,
+    map_filter: MapFilter = None,
+    user_filter: UserFilter = None,
     budget: Budget = None,
-    root: Root = LIVE_HOST,
-    as_json: Json = False,
-    as_csv: Csv = False,
-    once: Once = False,
-    live: Live = False,
-    interval: Interval = None,
+    shown: Shown = SHOWN,
     count: Count = None,
 ) -> None:
     """What processes use: VSS, RSS, PSS, USS and swap.
@@ -67,9 +65,7 @@ def ps(
     """
     from memtwin.cli import ps_choice, view
 
-    how = view.showing(
-        as_json=as_json, as_csv=as_csv, once=once, live=live, interval_s=interval, count=count
-    )
+    how = shown.how(count=count)
     words = ps_choice.Words(
         by="user" if users else by,
         mappings=mappings,
@@ -85,28 +81,20 @@ def ps(
         user_filter=user_filter,
         budget=budget,
     )
-    view.show(ps_choice.look_for(words, root, how), how)
+    view.show(ps_choice.look_for(words, shown.root, how), how)
 
 
 def maps(
     pid: Annotated[int, argument(metavar="PID", help="The process.")],
     by: Annotated[str, option(help="area, file or kind.")] = "area",
-    human: Annotated[
-        bool, option("-k", "--abbreviate", help="Sizes as 12.3M instead of KiB.")
-    ] = False,
-    root: Root = LIVE_HOST,
-    as_json: Json = False,
-    as_csv: Csv = False,
-    once: Once = False,
-    live: Live = False,
-    interval: Interval = None,
+    human: Human = False,
+    shown: Shown = SHOWN,
 ) -> None:
     """What each mapping of a process uses, or all of a file or kind; the last line is the sum."""
     from memtwin.cli import maps_view, ps_columns, view
 
-    how = view.showing(as_json=as_json, as_csv=as_csv, once=once, live=live, interval_s=interval)
     unit = ps_columns.HUMAN_UNIT if human else ps_columns.KIB_UNIT
-    view.show(maps_view.maps_look(root, pid, by, unit), how)
+    view.show(maps_view.maps_look(shown.root, pid, by, unit), shown.how())
 
 
 def pmap(
@@ -119,9 +107,7 @@ def pmap(
     within: Annotated[
         str, option("-A", "--range", metavar="LOW[,HIGH]", help="Only such addresses.")
     ] = "",
-    root: Root = LIVE_HOST,
-    as_json: Json = False,
-    as_csv: Csv = False,
+    shown: Printed = PRINTED,
 ) -> None:
     """The mappings of processes, as procps' pmap shows them."""
     from memtwin.cli import maps_view, view
@@ -136,5 +122,4 @@ def pmap(
         Names.WHOLE_PATH if show_path else Names.LAST_PART,
         maps_view.range_of(within),
     )
-    how = view.showing(as_json=as_json, as_csv=as_csv, once=True, live=False)
-    view.show(maps_view.pmap_look(root, pids, words), how)
+    view.show(maps_view.pmap_look(shown.root, pids, words), shown.how())

@@ -9,7 +9,18 @@ from pathlib import Path
 from typing import Annotated
 
 from memtwin.cli.declared import option
-from memtwin.cli.view_words import LIVE_HOST, Csv, Interval, Json, Live
+from memtwin.cli.view_words import (
+    LIVE_HOST,
+    Csv,
+    Interval,
+    Json,
+    Live,
+    MapFilter,
+    NoHeader,
+    ProcessFilter,
+    Totals,
+    UserFilter,
+)
 
 
 def smem(
@@ -26,20 +37,14 @@ def smem(
     numeric: Annotated[bool, option("-n", "--numeric", help="Users by number.")] = False,
     abbreviate: Annotated[bool, option("-k", "--abbreviate", help="Sizes as 12.3M.")] = False,
     percent: Annotated[bool, option("-p", "--percent", help="Sizes as percent.")] = False,
-    totals: Annotated[bool, option("-t", "--totals", help="A last line of sums.")] = False,
-    no_header: Annotated[bool, option("-H", "--no-header", help="No first line.")] = False,
+    totals: Totals = False,
+    no_header: NoHeader = False,
     autosize: Annotated[
         bool, option("-a", "--autosize", help="Columns as wide as they need.")
     ] = False,
-    process_filter: Annotated[
-        str | None, option("-P", "--processfilter", metavar="RE", help="Name or command.")
-    ] = None,
-    map_filter: Annotated[
-        str | None, option("-M", "--mapfilter", metavar="RE", help="Only such mappings.")
-    ] = None,
-    user_filter: Annotated[
-        str | None, option("-U", "--userfilter", metavar="RE", help="Only such users.")
-    ] = None,
+    process_filter: ProcessFilter = None,
+    map_filter: MapFilter = None,
+    user_filter: UserFilter = None,
     real_memory: Annotated[
         str | None, option("-R", "--realmem", metavar="SIZE", help="The RAM there is: 1024M.")
     ] = None,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from memtwin.cli.declared import argument, option
-from memtwin.cli.view_words import LIVE_HOST, Csv, Interval, Json, Live, Once, Root
+from memtwin.cli.view_words import LIVE_HOST, SHOWN, Csv, Interval, Json, Live, Root, Shown
 from memtwin.errors import UserError
 
 Rows = Annotated[int | None, option("--rows", metavar="N", help="The first N rows alone.")]
@@ -108,72 +108,48 @@ def meminfo(
     explain: Annotated[
         str | None, option("--explain", metavar="NAME", help="This line alone.")
     ] = None,
-    root: Root = LIVE_HOST,
-    as_json: Json = False,
-    as_csv: Csv = False,
-    once: Once = False,
-    live: Live = False,
-    interval: Interval = None,
+    shown: Shown = SHOWN,
 ) -> None:
     """Every line of /proc/meminfo, its share of memory and what it means."""
     from memtwin.cli.memory_views import meminfo_at
-    from memtwin.cli.view import show, showing
+    from memtwin.cli.view import show
 
-    how = showing(as_json=as_json, as_csv=as_csv, once=once, live=live, interval_s=interval)
-    show(meminfo_at(root, explain), how)
+    show(meminfo_at(shown.root, explain), shown.how())
 
 
 def buddyinfo(
-    root: Root = LIVE_HOST,
-    as_json: Json = False,
-    as_csv: Csv = False,
-    once: Once = False,
-    live: Live = False,
-    interval: Interval = None,
+    shown: Shown = SHOWN,
 ) -> None:
     """Free blocks by zone and order, and how fragmented they are."""
     from memtwin.cli.memory_views import buddyinfo_at
-    from memtwin.cli.view import show, showing
+    from memtwin.cli.view import show
 
-    how = showing(as_json=as_json, as_csv=as_csv, once=once, live=live, interval_s=interval)
-    show(buddyinfo_at(root), how)
+    show(buddyinfo_at(shown.root), shown.how())
 
 
 def zoneinfo(
-    root: Root = LIVE_HOST,
-    as_json: Json = False,
-    as_csv: Csv = False,
-    once: Once = False,
-    live: Live = False,
-    interval: Interval = None,
+    shown: Shown = SHOWN,
 ) -> None:
     """How far each zone is from its watermarks, and where kswapd wakes."""
     from memtwin.cli.memory_views import zoneinfo_at
-    from memtwin.cli.view import show, showing
+    from memtwin.cli.view import show
 
-    how = showing(as_json=as_json, as_csv=as_csv, once=once, live=live, interval_s=interval)
-    show(zoneinfo_at(root), how)
+    show(zoneinfo_at(shown.root), shown.how())
 
 
 def vmallocinfo(
     by: Annotated[str, option("--by", help="caller, kind or area.")] = "caller",
     rows: Rows = None,
-    root: Root = LIVE_HOST,
-    as_json: Json = False,
-    as_csv: Csv = False,
-    once: Once = False,
-    live: Live = False,
-    interval: Interval = None,
+    shown: Shown = SHOWN,
 ) -> None:
     """The kernel's vmalloc areas, by caller, by kind or one by one."""
     from memtwin.analysis.vmalloc import VmallocBy
     from memtwin.cli.memory_views import vmallocinfo_at
-    from memtwin.cli.view import show, showing
+    from memtwin.cli.view import show
 
-    how = showing(as_json=as_json, as_csv=as_csv, once=once, live=live, interval_s=interval)
     if by not in [one.value for one in VmallocBy]:
         raise UserError(f"--by: found {by!r}, allowed is caller, kind or area")
-    show(vmallocinfo_at(root, VmallocBy(by), rows), how)
+    show(vmallocinfo_at(shown.root, VmallocBy(by), rows), shown.how())
 
 
 def cgroups(
@@ -187,65 +163,41 @@ def cgroups(
         int | None, option("--depth", metavar="N", help="So many levels below the root.")
     ] = None,
     rows: Rows = None,
-    root: Root = LIVE_HOST,
-    as_json: Json = False,
-    as_csv: Csv = False,
-    once: Once = False,
-    live: Live = False,
-    interval: Interval = None,
+    shown: Shown = SHOWN,
 ) -> None:
     """Memory of the cgroups, v1 or v2, as a tree or sorted."""
     from memtwin.cli.pressure_views import cgroups_at
-    from memtwin.cli.view import show, showing
+    from memtwin.cli.view import show
 
-    how = showing(as_json=as_json, as_csv=as_csv, once=once, live=live, interval_s=interval)
-    show(cgroups_at(root, sort, depth, rows), how)
+    show(cgroups_at(shown.root, sort, depth, rows), shown.how())
 
 
 def zram(
-    root: Root = LIVE_HOST,
-    as_json: Json = False,
-    as_csv: Csv = False,
-    once: Once = False,
-    live: Live = False,
-    interval: Interval = None,
+    shown: Shown = SHOWN,
 ) -> None:
     """What each zram device holds, takes and gains."""
     from memtwin.cli.pressure_views import zram_at
-    from memtwin.cli.view import show, showing
+    from memtwin.cli.view import show
 
-    how = showing(as_json=as_json, as_csv=as_csv, once=once, live=live, interval_s=interval)
-    show(zram_at(root), how)
+    show(zram_at(shown.root), shown.how())
 
 
 def dirty(
-    root: Root = LIVE_HOST,
-    as_json: Json = False,
-    as_csv: Csv = False,
-    once: Once = False,
-    live: Live = False,
-    interval: Interval = None,
+    shown: Shown = SHOWN,
 ) -> None:
     """Dirty memory, and the limits at which it is written."""
     from memtwin.cli.pressure_views import dirty_at
-    from memtwin.cli.view import show, showing
+    from memtwin.cli.view import show
 
-    how = showing(as_json=as_json, as_csv=as_csv, once=once, live=live, interval_s=interval)
-    show(dirty_at(root), how)
+    show(dirty_at(shown.root), shown.how())
 
 
 def pressure(
     by_cgroup: Annotated[bool, option("--cgroups", help="Each cgroup too.")] = False,
-    root: Root = LIVE_HOST,
-    as_json: Json = False,
-    as_csv: Csv = False,
-    once: Once = False,
-    live: Live = False,
-    interval: Interval = None,
+    shown: Shown = SHOWN,
 ) -> None:
     """How long tasks waited for CPU, memory and IO (PSI)."""
     from memtwin.cli.pressure_views import pressure_at
-    from memtwin.cli.view import show, showing
+    from memtwin.cli.view import show
 
-    how = showing(as_json=as_json, as_csv=as_csv, once=once, live=live, interval_s=interval)
-    show(pressure_at(root, by_cgroup=by_cgroup), how)
+    show(pressure_at(shown.root, by_cgroup=by_cgroup), shown.how())

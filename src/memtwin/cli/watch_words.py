@@ -9,20 +9,25 @@ from pathlib import Path
 from typing import Annotated
 
 from memtwin.cli.declared import Command, Unknown, argument, option
-from memtwin.cli.view_words import LIVE_HOST, Csv, Interval, Json, Live, Once, Root
+from memtwin.cli.view_words import (
+    LIVE_HOST,
+    PRINTED,
+    SHOWN,
+    Count,
+    Csv,
+    Json,
+    Printed,
+    Root,
+    Shown,
+)
 
 
 def ledger(
     census: Annotated[
         bool, option("--census", help="As root: count every frame by its own flags too.")
     ] = False,
-    root: Root = LIVE_HOST,
-    as_json: Json = False,
-    as_csv: Csv = False,
-    once: Once = False,
-    live: Live = False,
-    interval: Interval = None,
-    count: Annotated[int | None, option("--count", help="How many looks.")] = None,
+    shown: Shown = SHOWN,
+    count: Count = None,
 ) -> None:
     """Every page of MemTotal in exactly one row, and the remainder in its own.
 
@@ -30,11 +35,8 @@ def ledger(
     """
     from memtwin.cli import ledger_view, view
 
-    how = view.showing(
-        as_json=as_json, as_csv=as_csv, once=once, live=live, interval_s=interval, count=count
-    )
-    look = ledger_view.census_look(root) if census else ledger_view.ledger_look(root)
-    view.show(look, how)
+    look = ledger_view.census_look if census else ledger_view.ledger_look
+    view.show(look(shown.root), shown.how(count=count))
 
 
 def watch(
@@ -123,9 +125,7 @@ def leaks(
         str | None, option(metavar="TIME", help="Of the store, up to this moment.")
     ] = None,
     every: Annotated[bool, option("--all", help="Show what does not grow too.")] = False,
-    root: Root = LIVE_HOST,
-    as_json: Json = False,
-    as_csv: Csv = False,
+    shown: Printed = PRINTED,
 ) -> None:
     """What grows for good: by process, slab cache, vmalloc, page tables and unaccounted memory.
 
@@ -135,7 +135,6 @@ def leaks(
     """
     from memtwin.cli import leaks_run, view
 
-    how = view.showing(as_json=as_json, as_csv=as_csv, once=True, live=False)
-    terms = leaks_run.Terms(store, for_, interval, from_, to, root)
+    terms = leaks_run.Terms(store, for_, interval, from_, to, shown.root)
     snapshot = leaks_run.run(terms, leaks_run.Shown.ALL if every else leaks_run.Shown.GROWING)
-    view.show(lambda: snapshot, how)
+    view.show(lambda: snapshot, shown.how())

@@ -131,7 +131,6 @@ def figures_of_smaps(data: bytes) -> RollupFigures | None:
     swap: cython.longlong = -1
     swap_pss: cython.longlong = -1
     huge: cython.longlong = -1
-    value: cython.longlong
     code: cython.longlong
     sign: cython.int
     while at < end:
@@ -145,26 +144,19 @@ def figures_of_smaps(data: bytes) -> RollupFigures | None:
         if at < end and data[at] == 58:
             at += 1
             if code == RSS_CODE:
-                value = _kib_at(data, at)
-                rss = value + (rss if rss > 0 else 0)
+                rss = _added(rss, data, at)
             elif code == PSS_CODE:
-                value = _kib_at(data, at)
-                pss = value + (pss if pss > 0 else 0)
+                pss = _added(pss, data, at)
             elif code == PRIVATE_CLEAN_CODE:
-                value = _kib_at(data, at)
-                clean = value + (clean if clean > 0 else 0)
+                clean = _added(clean, data, at)
             elif code == PRIVATE_DIRTY_CODE:
-                value = _kib_at(data, at)
-                dirty = value + (dirty if dirty > 0 else 0)
+                dirty = _added(dirty, data, at)
             elif code == SWAP_CODE:
-                value = _kib_at(data, at)
-                swap = value + (swap if swap > 0 else 0)
+                swap = _added(swap, data, at)
             elif code == SWAP_PSS_CODE:
-                value = _kib_at(data, at)
-                swap_pss = value + (swap_pss if swap_pss > 0 else 0)
+                swap_pss = _added(swap_pss, data, at)
             elif code in (PRIVATE_HUGETLB_CODE, SHARED_HUGETLB_CODE):
-                value = _kib_at(data, at)
-                huge = value + (huge if huge > 0 else 0)
+                huge = _added(huge, data, at)
         while at < end and data[at] != 10:
             at += 1
         at += 1
@@ -180,6 +172,14 @@ def figures_of_smaps(data: bytes) -> RollupFigures | None:
         None if swap_pss < 0 else swap_pss << 10,
         None if huge < 0 else huge << 10,
     )
+
+
+@cython.cfunc
+@cython.exceptval(-1, check=False)
+def _added(figure: cython.longlong, data: bytes, at: cython.Py_ssize_t) -> cython.longlong:
+    """`figure`, -1 for none yet, and the size that stands at `at`."""
+    size_kib: cython.longlong = _kib_at(data, at)
+    return size_kib if figure < 0 else figure + size_kib
 
 
 @cython.cfunc
