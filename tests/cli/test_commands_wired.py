@@ -71,11 +71,12 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         tell(0, len(limits), "first")
         return make_curve([synthetic.result(limit // MIB) for limit in limits])
 
-    def run_script(text: str, config: Any, tell: Callable[..., None]) -> dict[str, Any]:
+    def run_script(text: str, config: Any, tell: Callable[..., None], name: str) -> dict[str, Any]:
         calls.append((config.name, text))
         tell(1, 2)
         files = {"/proc/vmstat": "nr_free_pages 12\npgfault 34\n"}
-        return {"checkpoints": [{"name": "end", "time_ns": 5_000_000, "files": files}], "dmesg": ""}
+        end = {"name": "end", "time_ns": 5_000_000, "files": files}
+        return {"checkpoints": [end], "leak_checks": [], "dmesg": ""}
 
     for name, function in (
         ("memtwin.workload.replay", replay),

@@ -18,7 +18,7 @@ from memtwin.errors import UserError
 from memtwin.heap.build import HeapTerms
 from memtwin.heap.census import take_census, verify
 from memtwin.record.heap_import import read_any
-from memtwin.record.heap_recorder import library_path, record_heap
+from memtwin.record.heap_recorder import Wanted, library_path, record_heap
 from memtwin.record.heap_trace import FREE, MALLOC, REALLOC, HeapTrace, read_heap_trace
 from memtwin.workload.heap_replay import events_of, replay
 
@@ -149,7 +149,7 @@ def test_a_killed_recording_is_read_from_its_segments(program: Path, tmp_path: P
 
 
 def test_stacks_name_the_file_and_place_of_the_caller(program: Path, tmp_path: Path) -> None:
-    trace = record_heap([str(program)], tmp_path / "s.heap", "stacks")
+    trace = record_heap([str(program)], tmp_path / "s.heap", Wanted.STACKS)
     allocations = trace.table["op"] != FREE
     assert (trace.table["stack"][allocations] != 0).all()
     named = [frames[0] for frames in trace.info.stacks.values()]

@@ -36,6 +36,7 @@ class Program:
         self.values: dict[str, Pointer] = {}
         self.blocks: dict[int, Made] = {}
         self.made = 0
+        self.grown: dict[int, int] = {}  # line of a realloc that enlarges -> bytes it had before
         for name in VARIABLES:
             self._say(f"store {name} NULL")
             self.values[name] = None
@@ -149,6 +150,8 @@ class Program:
         words = {at: word for at, word in old.words.items() if at + 8 <= min(size, old.size)}
         self.blocks[moved[0]].words = words
         self._say(f"realloc {name} {size}")
+        if size > old.size:
+            self.grown[len(self.lines)] = old.size
         self.values[name] = moved
 
     # what it is held against
@@ -198,10 +201,18 @@ class Program:
         return found
 
     def as_c(self) -> str:
-        """The same program in C; a line of it has the number of the script's line."""
+        """The same program in C; a line of it has the number of the script's line.
+
+        What realloc adds is wiped: stale words in it are no pointers of the program.
+        """
         declared = ", ".join(f"*{name}" for name in VARIABLES)
-        head = f"#include <stdlib.h>\nstatic void {declared};\nint main(void)\n{{\n"
-        return head + '#line 1 "script"\n' + "\n".join(map(_in_c, self.lines)) + "\nreturn 0;\n}\n"
+        lines = [
+            _in_c(line) + (_wiped(line, self.grown[n]) if n in self.grown else "")
+            for n, line in enumerate(self.lines, 1)
+        ]
+        head = "#include <stdlib.h>\n#include <string.h>\n"
+        head += f"static void {declared};\nint main(void)\n{{\n"
+        return head + '#line 1 "script"\n' + "\n".join(lines) + "\nreturn 0;\n}\n"
 
 
 def without_leaders(counts: Counts) -> Counts:
@@ -229,6 +240,11 @@ def _in_c(line: str) -> str:
         return f"if (posix_memalign((void **)&{where}, {words[1]}, {words[2]})) return 1;"
     inside = f"{where}, " if verb == "realloc" else ""
     return f"{where} = {verb}({inside}{words[1]});"
+
+
+def _wiped(line: str, before: int) -> str:
+    _, _, name, size = line.split()
+    return f" memset((char *){name} + {before}, 0, {size} - {before});"
 
 
 def _c_value(text: str) -> str:

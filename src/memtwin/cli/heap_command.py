@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from memtwin.analysis.heap_story import figures, human, reasons
-from memtwin.cli import heap_picture
+from memtwin.cli import heap_picture, leak_report_view
 from memtwin.cli.output import check_writable, note, write_whole
 from memtwin.errors import UserError
 from memtwin.heap.build import HeapTerms, parse_change
@@ -21,13 +21,14 @@ from memtwin.heap.constants import FAULTS
 from memtwin.heap.upkeep import malloc_stats
 from memtwin.heap.versions import INSTALLED_TRUTH, versions
 from memtwin.record.heap_import import read_any
-from memtwin.record.heap_recorder import record_heap
+from memtwin.record.heap_recorder import Wanted, record_heap
 from memtwin.record.heap_trace import HeapTrace
 from memtwin.workload.heap_process import run_on_machine
 from memtwin.workload.heap_replay import Events, Replayed, events_of
 from memtwin.workload.heap_replay import replay as run_replay
 
 SCHEMA = "memtwin.heap/1"
+LEAKS_SHOWN = 12
 
 
 @dataclass(frozen=True)
@@ -48,17 +49,19 @@ class OnMachine:
     limit: str | None
 
 
-def record(command: list[str], out: Path, stacks: str) -> None:
+def record(command: list[str], out: Path, wanted: str) -> None:
     """Run and record; a line on what came of it."""
     if not command:
         raise UserError("heap record: found no command, it stands after --")
     check_writable(out, "--out")
-    trace = record_heap(command, out, stacks)
+    trace = record_heap(command, out, Wanted(wanted))
     images = len(trace.images())
     note(
         f"{out}: {trace.events} events of {images} program image{'s' * (images > 1)},"
         f" {human(out.stat().st_size)}; exit status {trace.info.exit_status}"
     )
+    if wanted == Wanted.LEAKS.value:
+        leak_report_view.show(leak_report_view.of_recording(trace, out), LEAKS_SHOWN, as_json=False)
 
 
 def _chosen(trace: HeapTrace, process: int | None) -> int:

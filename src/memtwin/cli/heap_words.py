@@ -43,6 +43,9 @@ def record(
     command: Command,
     out: Annotated[Path, option("-o", "--out", metavar="F", help="The file to write.")],
     stacks: Annotated[bool, option("--stacks", help="Call stacks too: slower.")] = False,
+    leaks: Annotated[
+        bool, option("--leaks", help="Also what leaked, by stack, as valgrind tells it.")
+    ] = False,
 ) -> None:
     """Record a program's allocations.
 
@@ -50,7 +53,7 @@ def record(
     """
     from memtwin.cli import heap_command
 
-    heap_command.record(command, out, "stacks" if stacks else "")
+    heap_command.record(command, out, "leaks" if leaks else "stacks" if stacks else "calls")
 
 
 def replay(

@@ -6,14 +6,48 @@ Imports observe/leak_reports and cli/leak_text.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from memtwin.cli.leak_text import kinds_table, notes_and_absent, say, say_json
-from memtwin.observe.leak_reports import LeakReport, LossRecord
+from memtwin.errors import UserError
+from memtwin.observe.leak_reports import LeakReport, LossRecord, read_reports
 from memtwin.observe.leak_reports.reader import REPORTS_SCHEMA, REPORTS_VERSION
 from memtwin.observe.leak_reports.report import KIND_TITLES
 from memtwin.units import format_size
 
+if TYPE_CHECKING:
+    from memtwin.record.heap_trace import HeapTrace
+
 _FRAMES = 8
+_PARQUET = b"PAR1"  # a recording of a heap is a Parquet file
+
+
+def reports_in(file: Path) -> list[LeakReport]:
+    """The reports in a file of any kind. Raises UserError when it has none."""
+    try:
+        with file.open("rb") as stream:
+            is_recording = stream.read(len(_PARQUET)) == _PARQUET
+    except OSError:
+        is_recording = False  # which kind it is not, its reader says
+    if not is_recording:
+        return read_reports(file)
+    from memtwin.record.heap_trace import read_heap_trace
+
+    return of_recording(read_heap_trace(file), file)
+
+
+def of_recording(trace: HeapTrace, file: Path) -> list[LeakReport]:
+    """The leaks that were looked for while `trace` was recorded. Raises UserError without any."""
+    if trace.info.leaks is None:
+        why = next((one for one in trace.info.missing if one.startswith("leaks: ")), None)
+        raise UserError(
+            f"{file}: found a recording without leaks, "
+            + (why.removeprefix("leaks: ") if why else "allowed is one made with --leaks")
+        )
+    return [msgspec.convert(trace.info.leaks, LeakReport)]
 
 
 def show(reports: Sequence[LeakReport], top: int, *, as_json: bool) -> None:

@@ -98,11 +98,12 @@ def read(
     top: Top = 12,
     as_json: Json = False,
 ) -> None:
-    """Read a report: valgrind's (text, XML), a sanitizer's, kmemleak's, or a saved scan."""
+    """Read a report: valgrind's (text, XML), a sanitizer's, kmemleak's, a saved scan, a recording
+    made with --leaks, or a result of a script with leak checks.
+    """
     from memtwin.cli import leak_report_view
-    from memtwin.observe.leak_reports import read_reports
 
-    leak_report_view.show(read_reports(file), top, as_json=as_json)
+    leak_report_view.show(leak_report_view.reports_in(file), top, as_json=as_json)
 
 
 def kernel(

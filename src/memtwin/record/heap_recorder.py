@@ -8,15 +8,26 @@ the trace, which `memtwin heap` reads too.
 from __future__ import annotations
 
 import ctypes
+import enum
 import os
 import platform
 import shutil
 import time
 from pathlib import Path
 
+import msgspec
+
 from memtwin.errors import UserError
 from memtwin.host_compiler import built
-from memtwin.record.heap_trace import HeapTrace, HeapTraceInfo, from_segments, write_heap_trace
+from memtwin.record.exit_scan import ExitScan
+from memtwin.record.heap_leaks import leaks_of
+from memtwin.record.heap_trace import (
+    HeapTrace,
+    HeapTraceInfo,
+    from_segments,
+    read_maps,
+    write_heap_trace,
+)
 from memtwin.record.supervise import RunResult, run_supervised
 
 _SOURCES = Path(__file__).parent / "malloc_recorder"
@@ -38,8 +49,16 @@ def library_path() -> Path:
     return built("the recorder of allocations", "malloc_recorder.so", _SOURCES, _FLAGS)
 
 
-def record_heap(command: list[str], out: Path, stacks: str = "") -> HeapTrace:
-    """Run `command` and write its allocations to `out`; `stacks` is "stacks" or "".
+class Wanted(enum.Enum):
+    """What is recorded besides the calls."""
+
+    CALLS = "calls"
+    STACKS = "stacks"  # of each call
+    LEAKS = "leaks"  # stacks, and what the blocks in use at the end are: leaked or not
+
+
+def record_heap(command: list[str], out: Path, wanted: Wanted = Wanted.CALLS) -> HeapTrace:
+    """Run `command` and write its allocations to `out`; leaks are in the trace's info.
 
     Raises UserError when the program is not found or `out` can't be written.
     """
@@ -57,7 +76,8 @@ def record_heap(command: list[str], out: Path, stacks: str = "") -> HeapTrace:
     except OSError as error:
         raise UserError(f"{parts}: can't be made ({error.strerror})") from None
     before = _clocks(library)
-    result = _run(command, library, parts, stacks)
+    scan = ExitScan(command, parts) if wanted is Wanted.LEAKS else None
+    result = _run(scan.words if scan is not None else command, library, parts, wanted)
     after = _clocks(library)
     info = HeapTraceInfo(
         command=command,
@@ -75,18 +95,32 @@ def record_heap(command: list[str], out: Path, stacks: str = "") -> HeapTrace:
             " statically, setuid, or brings an allocator of its own"
         )
     trace = from_segments(parts, info, (after[1] - before[1]) / (after[0] - before[0]))
+    if scan is not None:
+        _add_leaks(trace, scan, parts)
     write_heap_trace(out, trace)
     shutil.rmtree(parts)
     return trace
 
 
-def _run(command: list[str], library: Path, parts: Path, stacks: str) -> RunResult:
+def _add_leaks(trace: HeapTrace, scan: ExitScan, parts: Path) -> None:
+    """What was in use at the end, or why that is not known."""
+    try:
+        look = scan.finish()
+    except UserError as error:
+        trace.info.missing.append(str(error))
+        return
+    maps = read_maps(parts / f"{look.frozen.target_pid}.maps")
+    files = {Path(name).name: name for _, _, _, name in maps}
+    trace.info.leaks = msgspec.to_builtins(leaks_of(trace, look, files))
+
+
+def _run(command: list[str], library: Path, parts: Path, wanted: Wanted) -> RunResult:
     """Run with our variables set, and the environment as it was afterwards."""
     changes = {
         "LD_PRELOAD": ":".join(filter(None, [str(library), os.environ.get("LD_PRELOAD", "")])),
         "MEMTWIN_HEAP_DIR": str(parts.absolute()),
     }
-    if stacks:
+    if wanted is not Wanted.CALLS:
         changes["MEMTWIN_HEAP_STACKS"] = "1"
     old = {name: os.environ.get(name) for name in changes}
     os.environ.update(changes)

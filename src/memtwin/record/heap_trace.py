@@ -59,6 +59,7 @@ class HeapTraceInfo:
     exit_status: int = 0
     missing: list[str] = field(default_factory=list)
     stacks: dict[str, list[str]] = field(default_factory=dict)
+    leaks: dict[str, Any] | None = None  # a LeakReport of what was in use at the end, if asked for
     version: int = VERSION
 
 
@@ -186,14 +187,14 @@ def _take_stacks(table: Table, info: HeapTraceInfo, directory: Path) -> None:
     for row in rows.tolist():
         number, pid = int(table["stack"][row]), int(table["pid"][row])
         if pid not in maps:
-            maps[pid] = _read_maps(directory / f"{pid}.maps")
+            maps[pid] = read_maps(directory / f"{pid}.maps")
         name = _frame_name(maps[pid], int(table["pointer"][row]))
         frames.setdefault(number, {})[int(table["size"][row])] = name
     for number, found in frames.items():
         info.stacks[str(number)] = [found[depth] for depth in sorted(found)]
 
 
-def _read_maps(path: Path) -> list[tuple[int, int, int, str]]:
+def read_maps(path: Path) -> list[tuple[int, int, int, str]]:
     """(start, end, offset, file) of the mapped files of a process; none where it told none."""
     if not path.exists():
         return []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -59,6 +60,7 @@ class Look:
     released: Released | None
     start_ticks: int
     name: str
+    start_brk: int | None
     read_cpu_ns: int
     walk_cpu_ns: int = 0
     notes: list[str] = field(default_factory=list)
@@ -105,32 +107,49 @@ def _told(troubles: list[list[Trouble]], nr_locked: int) -> str:
 def take_look(pid: int, method: Method) -> Look:
     """Freeze `pid`, read its memory, let it go, and walk its heap; `blocks` is None without one."""
     with frozen(pid, method) as hold:
-        began_ns = time.process_time_ns()
-        readable = hold.frozen.readable_pid
-        try:
-            mappings = read_mappings(readable)
-            name, start_ticks, start_brk = _identity(pid)
-            allocators = recognise(pid, mappings)
-            if not allocators.is_glibc_alone:
-                raise UserError(f"PID {pid}: {allocators.unreadable}")
-            image = MemoryImage(readable, mappings)
-        except PermissionError as error:
-            raise UserError(f"PID {pid}: its memory can't be read ({error.strerror})") from None
-        except OSError as error:
-            raise UserError(f"PID {pid}: ended meanwhile ({error.strerror})") from None
-        read_cpu_ns = time.process_time_ns() - began_ns
+        look = read_look(hold.frozen)
+    look.released = hold.released
+    walk(look)
+    return look
+
+
+def read_look(frozen: Frozen, left_out: Path | None = None) -> Look:
+    """Read the memory of a process that stands still; it may run on, or end, afterwards.
+
+    Files below `left_out` that it maps are not looked for pointers: they are a recorder's.
+    Raises UserError when it is no glibc heap, or can't be read.
+    """
     began_ns = time.process_time_ns()
-    blocks = None
+    pid, readable = frozen.target_pid, frozen.readable_pid
+    try:
+        mappings = read_mappings(readable)
+        name, start_ticks, start_brk = _identity(pid)
+        allocators = recognise(pid, mappings)
+        if not allocators.is_glibc_alone:
+            raise UserError(f"PID {pid}: {allocators.unreadable}")
+        if left_out is not None:
+            mappings = [one for one in mappings if not one.path.startswith(f"{left_out}/")]
+        image = MemoryImage(readable, mappings)
+    except PermissionError as error:
+        raise UserError(f"PID {pid}: its memory can't be read ({error.strerror})") from None
+    except OSError as error:
+        raise UserError(f"PID {pid}: ended meanwhile ({error.strerror})") from None
+    cpu_ns = time.process_time_ns() - began_ns
+    return Look(frozen, image, allocators, None, None, start_ticks, name, start_brk, cpu_ns)
+
+
+def walk(look: Look) -> None:
+    """Find the blocks in what was read; `look.blocks` stays None where there is no heap."""
+    began_ns = time.process_time_ns()
+    image, allocators = look.image, look.allocators
     main_vaddr = find_main_arena(image) if allocators.glibc else None
     if main_vaddr is not None and allocators.glibc is not None:
-        blocks = read_blocks(image, allocators.glibc, main_vaddr, start_brk, hold.frozen.threads)
-        if not len(blocks.starts) and not blocks.troubles and allocators.foreign:
-            blocks = None
-    look = Look(
-        hold.frozen, image, allocators, blocks, hold.released, start_ticks, name, read_cpu_ns
-    )
+        blocks = read_blocks(
+            image, allocators.glibc, main_vaddr, look.start_brk, look.frozen.threads
+        )
+        if len(blocks.starts) or blocks.troubles or not allocators.foreign:
+            look.blocks = blocks
     look.walk_cpu_ns = time.process_time_ns() - began_ns
-    return look
 
 
 def _identity(pid: int) -> tuple[str, int, int | None]:
@@ -143,7 +162,7 @@ def _identity(pid: int) -> tuple[str, int, int | None]:
 def _finished(look: Look, began_ns: int, taken_s: float, stop_ns: int, tries: int) -> HeapScan:
     assert look.blocks is not None
     mark_began_ns = time.process_time_ns()
-    reach = mark(look.image, look.blocks, look.frozen.threads, _start_mask(look.allocators))
+    reach = mark(look.image, look.blocks, look.frozen.threads, start_mask(look.allocators))
     mark_cpu_ns = time.process_time_ns() - mark_began_ns
     modules = Modules(look.frozen.target_pid, look.image.mappings)
     content = Content(look.frozen.target_pid, look.image, modules)
@@ -170,7 +189,8 @@ def _finished(look: Look, began_ns: int, taken_s: float, stop_ns: int, tries: in
     )
 
 
-def _start_mask(allocators: Allocators) -> int:
+def start_mask(allocators: Allocators) -> int:
+    """Which words inside a block are as good as its start, as Reachability takes it."""
     mask = 1
     if "CPython" in allocators.languages:
         mask |= 1 << (GC_HEAD_BYTES >> 3)
