@@ -25,7 +25,7 @@ def test_a_pid_that_is_not_there_ends_as_one_line(
     [
         (["leak", "run", "--", "true"], "one of --valgrind and --asan"),
         (["leak", "run", "--valgrind"], "found no command"),
-        (["leak", "scan", GONE, "--method", "magic"], "allowed is fork or copy"),
+        (["leak", "scan", GONE, "--method", "magic"], "allowed is auto, fork or copy"),
         (["leak", "scan", GONE, "--twice", "1", "--since", "f"], "allowed is one of them"),
         (["leak", "kernel", "--for", "0"], "--for: found 0"),
         (["leak", "read", "no-such-file"], "no-such-file"),

@@ -34,12 +34,14 @@ class Wanted(NamedTuple):
     top: int
 
 
-def method_named(name: str) -> Method:
-    """The method of that name. Raises UserError when there is none."""
+def method_named(name: str) -> Method | None:
+    """The method of that name, None for auto. Raises UserError when there is none."""
+    if name == "auto":
+        return None
     try:
         return Method(name)
     except ValueError:
-        raise UserError(f"--method: found {name!r}, allowed is fork or copy") from None
+        raise UserError(f"--method: found {name!r}, allowed is auto, fork or copy") from None
 
 
 def checked_seconds(seconds: float, option: str) -> float:

@@ -55,7 +55,9 @@ def verdict(
     return _LEAKING_STATUS if found.answer is Answer.LEAKING else 0
 
 
-def _watch(pid: int, seconds: float, method: Method) -> tuple[HeapScan, HeapScan, MemoryTrend]:
+def _watch(
+    pid: int, seconds: float, method: Method | None
+) -> tuple[HeapScan, HeapScan, MemoryTrend]:
     before = scan_heap(pid, method)
     times, values = [], []
     step_s = max(seconds / _SAMPLES, _LEAST_STEP_S)

@@ -15,7 +15,7 @@ from memtwin.errors import UserError
 Pid = Annotated[int, argument(metavar="PID", help="A running process.")]
 Method = Annotated[
     str,
-    option(help="fork: from a frozen copy; copy: while the program stands still."),
+    option(help="fork: from a frozen copy; copy: while it stands still; auto: what suits it."),
 ]
 Top = Annotated[int, option("--top", metavar="N", help="How many groups of blocks.")]
 
@@ -29,7 +29,7 @@ def verdict(
         list[Path] | None,
         option("--report", metavar="F", help="A report of it, by valgrind and the like."),
     ] = None,
-    method: Method = "fork",
+    method: Method = "auto",
     as_json: Json = False,
 ) -> int:
     """Say whether a process leaks, how fast, what, and how sure.
@@ -53,7 +53,7 @@ def scan(
     out: Annotated[
         Path | None, option("-o", "--out", metavar="F", help="Save the scan as JSON.")
     ] = None,
-    method: Method = "fork",
+    method: Method = "auto",
     top: Top = 12,
     as_json: Json = False,
 ) -> None:

@@ -15,6 +15,7 @@ from tests.glibc_builds import Library
 from tests.observe.live_heap.conftest import Build, Running, Start
 from tests.observe.live_heap.test_truth import exact_look, sorted_blocks, truth_of
 
+from memtwin.heap.versions import rules_of
 from memtwin.observe.live_heap import Method, scan_heap
 
 LIBRARIES = glibc_builds.builds_or_skip()
@@ -49,13 +50,27 @@ def test_every_block_is_what_the_program_says_it_is_on_that_version(
         assert Counter(truth.values())["d"] > 700
 
 
-@pytest.mark.parametrize("tunable", ["tcache_count=0", "arena_max=1", "mmap_threshold=4096"])
+TUNABLES = ["tcache_count=0", "tcache_max=100", "arena_max=1", "mmap_threshold=4096", "hugetlb=1",
+            "hugetlb=2"]  # fmt: skip
+
+
+@pytest.mark.parametrize("tunable", TUNABLES)
 def test_every_block_is_right_under_other_settings_of_that_version(
     library: Library, tunable: str, build: Build, start: Start
 ) -> None:
+    if "hugetlb" in tunable and not rules_of(library.version).knows_hugetlb:
+        pytest.skip(f"glibc {library.version} has no such tunable")
     built, tunables = build("truth", library=library), f"glibc.malloc.{tunable}"
     truth, _ = exact_look(lambda: start(built, 100, GLIBC_TUNABLES=tunables), Method.FORK)
     assert len(truth) > 2000
+
+
+def test_every_block_is_right_where_mapped_memory_stood_in_for_the_break_of_that_version(
+    library: Library, build: Build, start: Start
+) -> None:
+    built = build("truth", library=library)
+    truth, found = exact_look(lambda: start(built, 100, "walled"), Method.FORK)
+    assert len(found) >= len(truth) > 2000
 
 
 def test_a_scan_names_that_version_and_counts_as_the_program_does(

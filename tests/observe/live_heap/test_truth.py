@@ -48,6 +48,32 @@ def test_every_block_is_what_the_program_says_it_is(
     assert Counter(truth.values())["d"] > 1000
 
 
+def pool_of_huge_pages() -> int:
+    """Huge pages that are free in the pool."""
+    found = re.search(r"HugePages_Free: +(\d+)", Path("/proc/meminfo").read_text())
+    return int(found[1]) if found else 0
+
+
+@pytest.mark.skipif(
+    pool_of_huge_pages() < 100, reason="needs 100 free huge pages (sysctl vm.nr_hugepages)"
+)
+@pytest.mark.parametrize("arenas", ["own arenas", "shared arenas"])
+def test_every_block_in_huge_pages_of_the_pool_is_right(
+    arenas: str, build: Build, start: Start
+) -> None:
+    words = [100, "shared"] if arenas == "shared arenas" else [100]
+    tunables = "glibc.malloc.hugetlb=2"
+    truth, found = exact_look(
+        lambda: start(build("truth"), *words, GLIBC_TUNABLES=tunables), Method.COPY
+    )
+    assert len(found) >= len(truth) > 2000
+    program = start(build("truth"), *words, GLIBC_TUNABLES=tunables)
+    assert "/anon_hugepage" in Path(f"/proc/{program.pid}/maps").read_text()
+    scan = scan_heap(program.pid)
+    assert scan.method == "copy"
+    assert scan.kinds["definite"].blocks <= Counter(truth_of(program).values())["d"]
+
+
 def exact_look(
     begin: Callable[[], Running], method: Method
 ) -> tuple[dict[int, str], dict[int, str]]:
@@ -70,7 +96,11 @@ def exact_look(
     raise AssertionError(f"in each of {RUNS} runs: {wrong}")
 
 
-@pytest.mark.parametrize("tunable", ["tcache_count=0", "arena_max=1", "mmap_threshold=4096"])
+@pytest.mark.parametrize(
+    "tunable",
+    ["tcache_count=0", "tcache_max=100", "arena_max=1", "mmap_threshold=4096", "hugetlb=1",
+     "hugetlb=2", "perturb=90"],
+)  # fmt: skip
 def test_every_block_is_right_under_other_settings_of_malloc(
     tunable: str, build: Build, start: Start
 ) -> None:
@@ -80,6 +110,14 @@ def test_every_block_is_right_under_other_settings_of_malloc(
     )
     assert len(truth) > 2000
     assert len(found) >= len(truth)
+
+
+@pytest.mark.parametrize("blocks", [20, 300])
+def test_every_block_is_right_where_mapped_memory_stood_in_for_the_break(
+    blocks: int, build: Build, start: Start
+) -> None:
+    truth, found = exact_look(lambda: start(build("truth"), blocks, "walled"), Method.FORK)
+    assert len(found) >= len(truth) > 20 * blocks
 
 
 def test_a_scan_counts_what_its_blocks_are_and_groups_add_up(build: Build, start: Start) -> None:

@@ -16,7 +16,6 @@ from memtwin.observe.live_heap.glibc import (
     BINS,
     FLAGS,
     HEAP_ARENA,
-    HEAP_MAX_BYTES,
     HEAP_PREV,
     HEAP_SIZE,
     MUTEX,
@@ -29,6 +28,7 @@ from memtwin.observe.live_heap.glibc import (
     libc_mappings,
 )
 from memtwin.observe.live_heap.memory_image import MemoryImage, Region
+from memtwin.units import PAGE_SIZE
 
 _MOST_ARENAS = 4096
 _MOST_BYTES = 1 << 47
@@ -116,7 +116,7 @@ def _is_main_arena(image: MemoryImage, base: int) -> bool:
     links = words[BINS >> 3 : (BINS >> 3) + 2 * NR_BINS]
     own = base + BINS - 16 + 16 * np.repeat(np.arange(NR_BINS), 2)
     following, system = int(words[NEXT >> 3]), int(words[SYSTEM_MEM >> 3])
-    ring_goes_on = following == base or following % HEAP_MAX_BYTES in (0x20, 0x30)
+    ring_goes_on = following == base or following % PAGE_SIZE in (0x20, 0x30)
     top = int(words[TOP >> 3])
     return bool(
         ring_goes_on
@@ -127,12 +127,14 @@ def _is_main_arena(image: MemoryImage, base: int) -> bool:
 
 
 def walk_arenas(
-    image: MemoryImage, layout: GlibcLayout, main_vaddr: int, first_vaddr: int | None
-) -> Arenas:
+    image: MemoryImage, layout: GlibcLayout, main_vaddr: int, first_vaddr: int | None,
+    heap_max_bytes: int,
+) -> Arenas:  # fmt: skip
     """Follow the ring of arenas from the first one, and each arena's chain of heaps.
 
     `first_vaddr` is where malloc's part of the break begins: others may have taken some before
-    (ld.so for GLIBC_TUNABLES, to glibc 2.34).
+    (ld.so for GLIBC_TUNABLES, to glibc 2.34). Heaps are aligned to `heap_max_bytes`. Of the first
+    arena only the break is here, not what stood in for it (`mapped_tops`).
     """
     arenas, vaddr, seen = Arenas(), main_vaddr, set[int]()
     while vaddr not in seen:
@@ -153,7 +155,7 @@ def walk_arenas(
             if vaddr == main_vaddr:
                 _break_segments(image, arena, first_vaddr)
             else:
-                _heap_segments(image, layout, arena, arenas.troubles)
+                _heap_segments(image, layout, arena, heap_max_bytes, arenas.troubles)
         arenas.found.append(arena)
         vaddr = int(words[NEXT >> 3])
     if vaddr != main_vaddr and not arenas.troubles:
@@ -168,19 +170,13 @@ def _break_segments(image: MemoryImage, arena: Arena, first_vaddr: int | None) -
             if first_vaddr is not None and start <= first_vaddr < region.end_vaddr:
                 start = (first_vaddr + 15) & ~15
             arena.segments.append(Segment(arena.vaddr, start, region.end_vaddr, start))
-    top_region = image.region_at(arena.top_vaddr)
-    if top_region is not None and top_region.mapping.path != "[heap]":
-        # the break could not grow, and mapped memory took its place; the chunks before the top
-        # begin where the mapping does
-        start = top_region.start_vaddr
-        end = arena.top_vaddr + ((image.word(arena.top_vaddr + 8) or 0) & ~7)
-        arena.segments.append(Segment(arena.vaddr, start, end, start))
 
 
 def _heap_segments(
-    image: MemoryImage, layout: GlibcLayout, arena: Arena, troubles: list[Trouble]
-) -> None:
-    heap = arena.top_vaddr & -HEAP_MAX_BYTES
+    image: MemoryImage, layout: GlibcLayout, arena: Arena, heap_max_bytes: int,
+    troubles: list[Trouble],
+) -> None:  # fmt: skip
+    heap = arena.top_vaddr & -heap_max_bytes
     seen: set[int] = set()
     while heap:
         if image.word(heap + HEAP_ARENA) != arena.vaddr or heap in seen:
@@ -192,9 +188,9 @@ def _heap_segments(
         seen.add(heap)
         size = image.word(heap + HEAP_SIZE) or 0
         first = heap + layout.heap_info_bytes
-        if arena.vaddr & -HEAP_MAX_BYTES == heap:
+        if arena.vaddr & -heap_max_bytes == heap:
             first = (arena.vaddr + ARENA_BYTES + 15) & ~15
-        if not first - heap < size <= HEAP_MAX_BYTES:
+        if not first - heap < size <= heap_max_bytes:
             troubles.append(Trouble(heap, f"a heap of {size} bytes"))
             return
         arena.segments.append(Segment(arena.vaddr, first, heap + size, heap))

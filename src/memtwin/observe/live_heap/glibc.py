@@ -25,7 +25,7 @@ MUTEX = 0
 NONCONTIGUOUS = 2
 # malloc/arena.c struct _heap_info
 HEAP_ARENA, HEAP_PREV, HEAP_SIZE = 0, 8, 16
-HEAP_MAX_BYTES = 64 << 20  # HEAP_MAX_SIZE: twice the largest mmap threshold
+HEAP_MAX_BYTES = 64 << 20  # HEAP_MAX_SIZE, without huge pages
 TCACHE_BINS = 64
 CHUNK_HEADER_BYTES = 16
 

@@ -14,9 +14,10 @@ from memtwin.columns import zeros
 from memtwin.observe.live_heap.arenas import Arenas, Segment, Trouble, walk_arenas
 from memtwin.observe.live_heap.chunk_reader import ChunkReader, Stop
 from memtwin.observe.live_heap.free_chunks import FreeLists, Walked, read_free_lists
-from memtwin.observe.live_heap.glibc import CHUNK_HEADER_BYTES, GlibcLayout
+from memtwin.observe.live_heap.glibc import CHUNK_HEADER_BYTES, HEAP_MAX_BYTES, GlibcLayout
 from memtwin.observe.live_heap.malloc_par import MallocPar, find_malloc_par
 from memtwin.observe.live_heap.mapped_chunks import find_mapped_chunks
+from memtwin.observe.live_heap.mapped_tops import find_mapped_tops
 from memtwin.observe.live_heap.memory_image import MemoryImage
 from memtwin.observe.live_heap.target import Thread
 
@@ -65,10 +66,14 @@ def read_blocks(
     """Walk everything the allocator has."""
     par = find_malloc_par(image, layout, main_vaddr, start_brk)
     first = par.sbrk_base_vaddr if par else start_brk
-    arenas = walk_arenas(image, layout, main_vaddr, first)
+    heap_max = par.heap_max_bytes if par else HEAP_MAX_BYTES
+    arenas = walk_arenas(image, layout, main_vaddr, first, heap_max)
     troubles = list(arenas.troubles)
     reader = ChunkReader(image.starts.data, image.ends.data, image.rows.data, image.words.data)
     segments = [segment for arena in arenas.found for segment in arena.segments]
+    if arenas.found:
+        spans = [(s.span_start_vaddr, s.end_vaddr) for s in segments]
+        segments += find_mapped_tops(image, reader, arenas.found[0], spans)
     tops = {arena.vaddr: arena.top_vaddr for arena in arenas.found}
     parts = [_walk(image, reader, s, tops[s.arena_vaddr], troubles) for s in segments]
     walked = _joined(parts)

@@ -22,6 +22,7 @@ from memtwin.observe.live_heap.heap_blocks import HeapBlocks, read_blocks
 from memtwin.observe.live_heap.mappings import read_mappings
 from memtwin.observe.live_heap.marking import mark
 from memtwin.observe.live_heap.memory_image import MemoryImage
+from memtwin.observe.live_heap.method_choice import choose_method
 from memtwin.observe.live_heap.modules import Modules
 from memtwin.observe.live_heap.records import (
     Group,
@@ -31,7 +32,13 @@ from memtwin.observe.live_heap.records import (
     Tally,
     TroubleSeen,
 )
-from memtwin.observe.live_heap.target import Frozen, Method, Released, frozen
+from memtwin.observe.live_heap.target import (
+    Frozen,
+    Method,
+    Released,
+    check_target,
+    frozen,
+)
 
 TRIES = 6
 _PAUSE_S = 0.02  # between tries, longer each time
@@ -66,8 +73,8 @@ class Look:
     notes: list[str] = field(default_factory=list)
 
 
-def scan_heap(pid: int, method: Method = Method.FORK) -> HeapScan:
-    """Look into the heap of `pid` once.
+def scan_heap(pid: int, method: Method | None = None) -> HeapScan:
+    """Look into the heap of `pid` once; without a method, by the one that suits it.
 
     Raises UserError when it can't be looked into, is no glibc heap, or (HeapTrouble) does not fit
     together in several looks.
@@ -75,9 +82,14 @@ def scan_heap(pid: int, method: Method = Method.FORK) -> HeapScan:
     began_ns = time.monotonic_ns()
     taken_s = time.time()
     troubles: list[list[Trouble]] = []
+    check_target(pid)
+    notes: list[str] = []
+    if method is None:
+        method, notes = choose_method(pid)
     stop_ns, nr_locked = 0, 0
     while len(troubles) < TRIES:
         look = take_look(pid, method)
+        look.notes += notes
         stop_ns = max(stop_ns, look.released.stop_ns if look.released else look.frozen.stop_ns)
         if look.blocks is None:
             raise UserError(f"PID {pid}: {look.allocators.unreadable}")
@@ -201,7 +213,7 @@ def start_mask(allocators: Allocators) -> int:
 
 def _notes(look: Look) -> list[str]:
     assert look.blocks is not None
-    notes = [*look.frozen.notes, *look.blocks.notes]
+    notes = [*look.notes, *look.frozen.notes, *look.blocks.notes]
     if look.released is not None and look.released.left_behind:
         notes.append("a dead copy stays in the process table until the program ends")
     if "CPython" in look.allocators.languages:

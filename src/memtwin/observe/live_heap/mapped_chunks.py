@@ -36,7 +36,7 @@ def find_mapped_chunks(
     rows: list[tuple[int, int, int]] = []
     taken = sorted((segment.span_start_vaddr, segment.end_vaddr) for segment in segments)
     for region in image.regions:
-        if region.mapping.is_anonymous and region.mapping.permissions[1] == "w":
+        if region.mapping.holds_heaps and region.mapping.permissions[1] == "w":
             for start, end in _gaps(region, taken):
                 _find_in(image, region, start, end, stacks, rows)
     found = np.array(rows, np.int64).reshape(-1, 3)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 # the kernel's own pages, and devices: reading them may do something
 _NO_MEMORY = ("[vvar", "[vdso", "[vsyscall")
 _DEVICES = "/dev/"
+_HUGE_PAGES = "/anon_hugepage"  # fs/hugetlbfs/inode.c HUGETLB_ANON_FILE, v6.12
 _DEVICES_OF_MEMORY = ("/dev/shm/", "/dev/zero")
 
 
@@ -29,6 +30,16 @@ class Mapping(NamedTuple):
     def is_anonymous(self) -> bool:
         """No file and no special place: heaps of other arenas, mapped chunks, stacks of threads."""
         return self.inode == 0 and (self.path == "" or self.path.startswith("[anon:"))
+
+    @property
+    def is_huge(self) -> bool:
+        """From the pool of huge pages, which the kernel keeps in a nameless file."""
+        return self.path.startswith(_HUGE_PAGES)
+
+    @property
+    def holds_heaps(self) -> bool:
+        """Anonymous, of pages of whatever size."""
+        return self.is_anonymous or self.is_huge
 
     @property
     def is_private(self) -> bool:

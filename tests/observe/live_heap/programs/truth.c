@@ -1,7 +1,8 @@
 /* A program that knows the truth about each of its blocks and tells it: one line a block,
  * `ADDRESS KIND`, then READY.  KIND: d(efinite) i(ndirect) p(ossible) r(eachable).  Addresses are
  * kept with all bits turned, so that the log is no pointer.  argv[1]: blocks of a kind a thread;
- * argv[2]: "signal" ends with SIGTERM instead of waiting, for valgrind. */
+ * argv[2]: "shared": few arenas; "walled": one, and the break can't go on; "signal": ends with
+ * SIGTERM instead of waiting, for valgrind. */
 #define _GNU_SOURCE
 #include <malloc.h>
 #include <pthread.h>
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 enum { THREADS = 4, MOST = 400000 };
@@ -183,8 +185,14 @@ static void forget_moved(void)
 int main(int argc, char **argv)
 {
     blocks = argc > 1 ? atoi(argv[1]) : 100;
-    if (argc > 2)
+    if (argc > 2 && !strcmp(argv[2], "walled")) { /* one arena, and a page in the way of the break */
+        char *wall = (char *)(((uintptr_t)sbrk(0) + 4095) & ~4095ul) + 300000 / 4096 * 4096;
+        mallopt(M_ARENA_MAX, 1);
+        if (mmap(wall, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != wall)
+            return 1;
+    } else if (argc > 2) {
         mallopt(M_ARENA_MAX, 3); /* threads share an arena */
+    }
     pthread_t t;
     pthread_barrier_init(&ready, NULL, THREADS + 1);
     for (long i = 0; i < THREADS; i++)
