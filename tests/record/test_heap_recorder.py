@@ -148,6 +148,101 @@ def test_a_killed_recording_is_read_from_its_segments(program: Path, tmp_path: P
     assert events_of(trace, trace.images()[0][0]).failures == 0
 
 
+LOGGED = r"""
+#include <malloc.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+static void *block[1000];
+int main(void) {
+    char *text = malloc(1 << 20), *at = text;
+    struct timespec pause = {2, 0};
+    void *big = malloc(5ULL << 30), *same = malloc(64);
+    at += sprintf(at, "1 %p %llu 0\n1 %p 64 0\n", big, 5ULL << 30, same);
+    nanosleep(&pause, NULL); /* more ticks than one row holds */
+    void *moved = realloc(same, 100000);
+    at += sprintf(at, "3 %p 100000 %ju\n", moved, (uintmax_t)(uintptr_t)same);
+    void *aligned = memalign(1 << 16, 33);
+    at += sprintf(at, "5 %p 33 65536\n", aligned);
+    mallopt(M_MXFAST, 80);
+    at += sprintf(at, "20 0 1 80\n");
+    mallopt(-100, -3);
+    at += sprintf(at, "20 0 -100 -3\n");
+    void *none = calloc(1ULL << 40, 1ULL << 40);
+    at += sprintf(at, "4 %p %ju 0\n", none, (uintmax_t)INT64_MAX);
+    for (int turn = 0; turn < 200; turn++) {
+        for (int i = 0; i < 1000; i++) {
+            block[i] = malloc(i);
+            if (turn == 199) at += sprintf(at, "1 %p %d 0\n", block[i], i);
+        }
+        for (int i = 0; i < 1000; i++) free(block[i]);
+    }
+    fputs(text, stdout);
+    return 0;
+}
+"""
+
+
+def test_each_event_is_told_as_it_was_however_many_rows_it_takes(tmp_path: Path) -> None:
+    (tmp_path / "l.c").write_text(LOGGED)
+    built = tmp_path / "l"
+    subprocess.run(
+        ["gcc", "-O1", "-fno-builtin", "-w", "-o", str(built), str(tmp_path / "l.c")], check=True
+    )
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    environment = {
+        **os.environ, "LD_PRELOAD": str(library_path()), "MEMTWIN_HEAP_DIR": str(parts),
+    }  # fmt: skip
+    said = subprocess.run([str(built)], env=environment, capture_output=True, text=True, check=True)
+    lines = [line.split() for line in said.stdout.split("\n") if line]
+    truth = [(int(op), 0 if where == "(nil)" else int(where, 16), int(size), int(argument))
+             for op, where, size, argument in lines]  # fmt: skip
+    table = read_heap_trace(parts).table
+    columns = [table[name].tolist() for name in ("op", "pointer", "size", "argument")]
+    events = list(zip(*columns, strict=True))
+    first = len(truth) - 1000
+    assert events[1 : first + 1] == truth[:first]  # the text's own block is not told
+    mallocs = [event for event in events if event[0] == MALLOC]
+    at = mallocs.index(truth[first])
+    while mallocs[at : at + 1000] != truth[first:]:  # other turns had the same addresses
+        at = mallocs.index(truth[first], at + 1)
+    assert np.count_nonzero(table["op"] == FREE) == 200_000
+    assert np.count_nonzero(table["op"] == MALLOC) in (200_003, 200_004)  # stdout's buffer
+    assert len(list(parts.glob("*.segment"))) > 1
+    slept_ns = np.diff(table["time_ns"]).max()
+    assert 1.9e9 < slept_ns < 3e9
+
+
+def test_segments_of_the_first_form_are_still_read(tmp_path: Path) -> None:
+    head = np.zeros(8, "u8")
+    head[:2] = 0x31504145484D544D, 3
+    head[2] = 7 | 8 << 32
+    event = np.dtype([("words", "i8", (4,)), ("op", "u4"), ("stack", "u4")])
+    events = np.array(
+        [((100, 0x5000, 24, 0), 1, 0), ((200, 0x6000, 48, 0x5000), 3, 0),
+         ((300, 0x6000, 0, 0), 2, 0), ((0, 0, 0, 0), 0, 0)], event
+    )  # fmt: skip
+    (tmp_path / "7.1.0.segment").write_bytes(head.tobytes() + events.tobytes())
+    table = read_heap_trace(tmp_path).table
+    assert table["op"].tolist() == [MALLOC, REALLOC, FREE]
+    assert table["pointer"].tolist() == [0x5000, 0x6000, 0x6000]
+    assert table["size"].tolist() == [24, 48, 0]
+    assert table["argument"].tolist() == [0, 0x5000, 0]
+    assert (table["pid"] == 7).all()
+    assert (table["tid"] == 8).all()
+
+
+def test_half_an_event_at_the_end_of_a_segment_is_left_out(tmp_path: Path) -> None:
+    head = np.zeros(8, "u8")
+    head[:3] = 0x32504145484D544D, 2, 7 | 8 << 32
+    rows = np.array([1 << 62 | 1 << 56 | 0x5000, 24 << 32, 2 << 62 | 3 << 56 | 0x6000, 5], "u8")
+    (tmp_path / "7.1.0.segment").write_bytes(head.tobytes() + rows.tobytes())
+    table = read_heap_trace(tmp_path).table
+    assert (table["op"].tolist(), table["pointer"].tolist()) == ([MALLOC], [0x5000])
+
+
 def test_stacks_name_the_file_and_place_of_the_caller(program: Path, tmp_path: Path) -> None:
     trace = record_heap([str(program)], tmp_path / "s.heap", Wanted.STACKS)
     allocations = trace.table["op"] != FREE

@@ -35,14 +35,17 @@ COLUMNS: dict[str, tuple[str, str]] = {
 }
 MALLOC, FREE, REALLOC, CALLOC, MEMALIGN, MALLOPT, TRIM, STACK = 1, 2, 3, 4, 5, 20, 21, 30
 _SEGMENT = np.dtype(
-    [("magic", "<u8"), ("events", "<u8"), ("pid", "<u4"), ("tid", "<u4"), ("ticks", "<u8"),
-     ("time_ns", "<u8"), ("pad", "<u8", (3,))]
+    [("magic", "<u8"), ("rows", "<u8"), ("pid", "<u4"), ("tid", "<u4"), ("ticks", "<u8"),
+     ("time_ns", "<u8"), ("first_ticks", "<u8"), ("pad", "<u8", (2,))]
 )  # fmt: skip
+_ROW = np.dtype([("what", "<u8"), ("rest", "<u8")])  # malloc_recorder.c says which bits are what
+_ONE, _TWO, _SECOND = 1, 2, 3
+# an event of the first form of segments, which has no rows of two kinds
 _EVENT = np.dtype(
     [("ticks", "<u8"), ("pointer", "<i8"), ("size", "<i8"), ("argument", "<i8"), ("op", "<u4"),
      ("stack", "<u4")]
 )  # fmt: skip
-_MAGIC = 0x31504145484D544D
+_MAGIC_EVENTS, _MAGIC = 0x31504145484D544D, 0x32504145484D544D
 Table = dict[str, NDArray[Any]]
 
 
@@ -134,15 +137,14 @@ def from_segments(directory: Path, info: HeapTraceInfo, ns_a_tick: float = 0.0) 
             continue
         head = np.frombuffer(raw, _SEGMENT, count=1)[0]
         pid, serial = int(head["pid"]), int(path.stem.split(".")[2])
-        if head["magic"] != _MAGIC:
+        if head["magic"] not in (_MAGIC, _MAGIC_EVENTS):
             continue
         # an image numbers its segments from 0; a forked child goes on from its parent's number
         if pid != last[0] or serial <= last[1]:
             image += 1
         last = (pid, serial)
-        events = np.frombuffer(raw, _EVENT, count=int(head["events"]), offset=_SEGMENT.itemsize)
         heads.append((int(head["ticks"]), int(head["time_ns"])))
-        parts.append(_part(events, head, image))
+        parts.append(_part(_events(raw, head), head, image))
     if not parts:
         raise UserError(f"{directory}: found no segments of a recording")
     table = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -157,19 +159,58 @@ def from_segments(directory: Path, info: HeapTraceInfo, ns_a_tick: float = 0.0) 
     return HeapTrace(info, table)
 
 
-def _part(events: np.ndarray, head: np.void, image: int) -> Table:
-    count = len(events)
+def _events(raw: bytes, head: np.void) -> Table:
+    """The whole events of a segment, `time_ns` still in ticks."""
+    record = _ROW if head["magic"] == _MAGIC else _EVENT
+    count = min(int(head["rows"]), (len(raw) - _SEGMENT.itemsize) // record.itemsize)
+    rows = np.frombuffer(raw, record, count=count, offset=_SEGMENT.itemsize)
+    if head["magic"] == _MAGIC:
+        return _unpacked(rows, int(head["first_ticks"]))
+    names = ("pointer", "size", "argument", "op", "stack")
+    return {"time_ns": rows["ticks"], **{name: rows[name] for name in names}}
+
+
+def _unpacked(rows: np.ndarray, first_ticks: int) -> Table:
+    kinds = rows["what"] >> np.uint64(62)
+    at = np.flatnonzero((kinds == _ONE) | ((kinds == _TWO) & (np.append(kinds[1:], 0) == _SECOND)))
+    what, rest = rows["what"][at], rows["rest"][at]
+    ticks, size = _bits(rest, 0, 32), _bits(rest, 32, 32)
+    argument, stack = np.zeros(len(at), "i8"), np.zeros(len(at), "i8")
+    two = np.flatnonzero(kinds[at] == _TWO)
+    ticks[two] = _bits(rest[two], 0, 48)
+    second = rows[at[two] + 1]
+    size[two] = second["rest"].view("i8")
+    argument[two] = (second["what"] << np.uint64(16)).view("i8") >> 16  # with its sign
+    stack[two] = (
+        _bits(rest[two], 48, 16)
+        | _bits(what[two], 48, 8) << 16
+        | _bits(second["what"], 48, 8) << 24
+    )
     return {
-        "time_ns": events["ticks"].astype("int64"),
-        "op": events["op"].astype("uint8"),
-        "image": np.full(count, image, "int32"),
-        "pid": np.full(count, int(head["pid"]), "int32"),
-        "tid": np.full(count, int(head["tid"]), "int32"),
-        "pointer": events["pointer"].astype("int64"),
-        "size": events["size"].astype("int64"),
-        "argument": events["argument"].astype("int64"),
-        "stack": events["stack"].astype("uint32"),
+        "time_ns": first_ticks + np.cumsum(ticks),
+        "pointer": _bits(what, 0, 48),
+        "size": size,
+        "argument": argument,
+        "op": _bits(what, 56, 6),
+        "stack": stack,
     }
+
+
+def _bits(words: np.ndarray, first: int, count: int) -> np.ndarray:
+    """`count` bits of each word from bit `first` on; int64."""
+    mask = np.uint64((1 << count) - 1)
+    return ((words >> np.uint64(first)) & mask).astype("i8")
+
+
+def _part(events: Table, head: np.void, image: int) -> Table:
+    count = len(events["op"])
+    own = {
+        "image": np.full(count, image),
+        "pid": np.full(count, int(head["pid"])),
+        "tid": np.full(count, int(head["tid"])),
+    }
+    columns = {**events, **own}
+    return {name: columns[name].astype(dtype) for name, (dtype, _) in COLUMNS.items()}
 
 
 def _scale(heads: list[tuple[int, int]]) -> float:

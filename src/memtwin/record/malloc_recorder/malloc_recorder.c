@@ -21,21 +21,35 @@
 #include <unistd.h>
 
 #define EXPORT __attribute__((visibility("default")))
-#define SEGMENT_BYTES (1 << 20)
-#define MAGIC 0x31504145484d544dULL /* "MTMHEAP1" */
+#define PAGE_BYTES 4096
+#define FIRST_BYTES (1 << 20) /* of a thread's first segment; it may have little to tell */
+#define LATER_BYTES (4 << 20)
+#define MOST_AHEAD_BYTES (1 << 18)
+#define POPULATE_WRITE 23 /* include/uapi/asm-generic/mman-common.h MADV_POPULATE_WRITE, v5.14 */
+#define MAGIC 0x32504145484d544dULL /* "MTMHEAP2" */
 #define DEPTH 24
 #define STACK_ROWS (1 << 16)
 
 enum { MALLOC = 1, FREE, REALLOC, CALLOC, MEMALIGN, MALLOPT = 20, TRIM, STACK = 30 };
 
-struct event { uint64_t ticks, pointer, size, argument; uint32_t op, stack; };
+/* Most of a recording's cost is the pages it fills, so an event is one row of 16 bytes where its
+ * size and the ticks since the one before fit into 32 bits each and nothing else is to be told,
+ * else two rows. Bits:
+ *
+ *   one row     what: 0 pointer, 48 zeros, 56 op, 62 ONE       rest: 0 ticks, 32 size
+ *   first row   what: 0 pointer, 48 stack >> 16, 56 op, 62 TWO rest: 0 ticks, 48 stack
+ *   second row  what: 0 argument, 48 stack >> 24, 62 SECOND    rest: 0 size
+ *
+ * Ticks are since the event before in this segment, or since `first_ticks`. */
+enum { ONE = 1, TWO, SECOND };
+struct row { uint64_t what, rest; };
 struct segment {
-    uint64_t magic, events;
+    uint64_t magic, rows;
     uint32_t pid, tid;
-    uint64_t ticks, time_ns, pad[3];
-    struct event event[];
+    uint64_t ticks, time_ns, first_ticks, pad[2];
+    struct row row[];
 };
-#define ROOM ((SEGMENT_BYTES - sizeof(struct segment)) / sizeof(struct event))
+#define LOW(n) ((1ULL << (n)) - 1)
 
 extern void *__libc_malloc(size_t);
 extern void *__libc_calloc(size_t, size_t);
@@ -48,6 +62,8 @@ extern int __libc_mallopt(int, int);
 
 #define THREAD static __thread __attribute__((tls_model("initial-exec")))
 THREAD struct segment *mine;
+THREAD uint64_t last_ticks, mine_bytes;
+THREAD uint64_t ready; /* rows of `mine` that may be written without a thought */
 THREAD int busy; /* 1: inside this recorder; 2: gave up, no segment could be made */
 static char directory[512];
 static volatile int active, stacks;
@@ -80,15 +96,21 @@ static char *digits(char *at, uint64_t value) {
     return at;
 }
 
-/* A new segment for this thread; 0 when there is none to be had, for good. */
-static struct segment *fresh(void) {
+static uint64_t rows_in(uint64_t bytes) {
+    return (bytes - sizeof(struct segment)) / sizeof(struct row);
+}
+
+/* A new segment for this thread, for an event at `when`; 0 when none is to be had, for good. */
+static int fresh(uint64_t when) {
     char path[640], *at = stpcpy(path, directory);
-    int before = errno, fd;
+    int fd;
     uint32_t pid = getpid(), tid = syscall(SYS_gettid);
     void *p = MAP_FAILED;
+    uint64_t bytes = mine ? LATER_BYTES : FIRST_BYTES;
     if (mine)
-        munmap(mine, SEGMENT_BYTES);
+        munmap(mine, mine_bytes);
     mine = NULL;
+    ready = 0;
     *at++ = '/';
     at = digits(at, pid);
     *at++ = '.';
@@ -98,35 +120,93 @@ static struct segment *fresh(void) {
     strcpy(at, ".segment");
     fd = syscall(SYS_openat, AT_FDCWD, path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     /* with its blocks, which is cheaper at once than page by page; not all file systems can */
-    if (fd >= 0 && (fallocate(fd, 0, 0, SEGMENT_BYTES) == 0 || ftruncate(fd, SEGMENT_BYTES) == 0))
-        p = mmap(NULL, SEGMENT_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (fd >= 0 && (fallocate(fd, 0, 0, bytes) == 0 || ftruncate(fd, bytes) == 0))
+        p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (fd >= 0)
         syscall(SYS_close, fd);
-    errno = before;
     if (p == MAP_FAILED) {
         busy = 2;
-        return NULL;
+        return 0;
     }
     mine = p;
+    mine_bytes = bytes;
+    ready = rows_in(PAGE_BYTES);
     mine->pid = pid;
     mine->tid = tid;
     mine->ticks = ticks();
     mine->time_ns = now_ns();
+    mine->first_ticks = last_ticks = when;
     mine->magic = MAGIC;
-    return mine;
+    return 1;
+}
+
+/* Room for one more event: pages that follow, taken at once, as many as are full already; or a new
+ * segment. 0 when there is no room, for good. */
+static __attribute__((noinline)) int more(uint64_t when) {
+    int before = errno, done = 1;
+    uint64_t have = ready * sizeof(struct row) + sizeof(struct segment), ahead = have;
+    if (mine && have < mine_bytes) {
+        if (ahead > MOST_AHEAD_BYTES)
+            ahead = MOST_AHEAD_BYTES;
+        if (ahead > mine_bytes - have)
+            ahead = mine_bytes - have;
+        madvise((char *)mine + have, ahead, POPULATE_WRITE); /* may fail: then page by page */
+        ready = rows_in(have + ahead);
+    } else {
+        done = fresh(when);
+    }
+    errno = before;
+    return done;
+}
+
+static inline uint64_t since_last(uint64_t when) {
+    /* a signal's handler may have told of something later meanwhile */
+    return when > last_ticks ? when - last_ticks : 0;
+}
+
+static inline uint64_t row_of(uint64_t kind, uint64_t op, uint64_t stack, uint64_t low) {
+    return kind << 62 | op << 56 | stack << 48 | (low & LOW(48));
+}
+
+static __attribute__((noinline)) void put_two(uint32_t op, uint64_t when, uint64_t pointer,
+                                              uint64_t size, uint64_t argument, uint32_t stack) {
+    struct segment *s = mine;
+    uint64_t at = s->rows, since = since_last(when);
+    if (since >> 48) { /* more than a day without an event */
+        int before = errno, done = fresh(when);
+        errno = before;
+        if (!done)
+            return;
+        s = mine;
+        at = since = 0;
+    }
+    s->row[at] = (struct row){row_of(TWO, op, stack >> 16 & 0xff, pointer),
+                              (uint64_t)(stack & 0xffff) << 48 | since};
+    s->row[at + 1] = (struct row){row_of(SECOND, 0, stack >> 24, argument), size};
+    last_ticks += since;
+    __atomic_store_n(&s->rows, at + 2, __ATOMIC_RELEASE); /* whole before it counts */
 }
 
 static inline void put(uint32_t op, uint64_t when, const void *pointer, uint64_t size,
                        uint64_t argument, uint32_t stack) {
     struct segment *s = mine;
-    if (__builtin_expect(!s || s->events == ROOM, 0) && !(s = fresh()))
+    if (__builtin_expect(!s || s->rows + 2 > ready, 0)) {
+        if (!more(when))
+            return;
+        s = mine;
+    }
+    uint64_t at = s->rows, since = since_last(when);
+    if (__builtin_expect((size | since) >> 32 || argument || stack, 0)) {
+        put_two(op, when, (uint64_t)pointer, size, argument, stack);
         return;
-    s->event[s->events] = (struct event){when, (uint64_t)pointer, size, argument, op, stack};
-    __atomic_store_n(&s->events, s->events + 1, __ATOMIC_RELEASE); /* whole before it counts */
+    }
+    s->row[at] = (struct row){row_of(ONE, op, 0, (uint64_t)pointer), size << 32 | since};
+    last_ticks += since;
+    __atomic_store_n(&s->rows, at + 1, __ATOMIC_RELEASE); /* whole before it counts */
 }
 
 /* The number of the caller's stack; told once, frame by frame, when it is new. */
-static uint32_t stack_number(void) {
+static uint32_t stack_number(uint64_t when) {
     void *frames[DEPTH + 2];
     uint64_t hash = 14695981039346656037ULL;
     int n = backtrace(frames, DEPTH + 2);
@@ -136,7 +216,7 @@ static uint32_t stack_number(void) {
     uint32_t *row = &known_stacks[name >> 16];
     if (__atomic_exchange_n(row, name, __ATOMIC_RELAXED) != name)
         for (int i = 2; i < n; i++)
-            put(STACK, ticks(), frames[i], i - 2, 0, name);
+            put(STACK, when, frames[i], i - 2, 0, name);
     return name;
 }
 
@@ -148,7 +228,7 @@ static inline void record(uint32_t op, uint64_t when, const void *pointer, uint6
     if (__builtin_expect(stacks, 0) && op != FREE) {
         int before = errno;
         busy = 1;
-        stack = stack_number();
+        stack = stack_number(when);
         busy = busy == 2 ? 2 : 0;
         errno = before;
     }
@@ -192,9 +272,12 @@ EXPORT void *reallocarray(void *old, size_t count, size_t size) {
     return realloc(old, product);
 }
 
+/* An alignment as a row can hold it; nobody has memory for one above. */
+static uint64_t told(size_t alignment) { return alignment >> 46 ? 1ULL << 46 : alignment; }
+
 static void *aligned(size_t alignment, size_t size) {
     void *p = __libc_memalign(alignment, size);
-    record(MEMALIGN, ticks(), p, size, alignment);
+    record(MEMALIGN, ticks(), p, size, told(alignment));
     return p;
 }
 
@@ -207,7 +290,7 @@ EXPORT void *aligned_alloc(size_t alignment, size_t size) {
         next = (void *(*)(size_t, size_t))dlsym(RTLD_NEXT, "aligned_alloc");
     void *p = next ? next(alignment, size) : __libc_memalign(alignment, size);
     if (p || errno != EINVAL)
-        record(MEMALIGN, ticks(), p, size, alignment);
+        record(MEMALIGN, ticks(), p, size, told(alignment));
     return p;
 }
 
@@ -266,8 +349,9 @@ static void tell_maps(void) {
 
 static void in_child(void) {
     if (mine)
-        munmap(mine, SEGMENT_BYTES); /* the parent goes on writing there */
+        munmap(mine, mine_bytes); /* the parent goes on writing there */
     mine = NULL;
+    ready = 0;
     busy = 0;
     if (stacks)
         tell_maps();
