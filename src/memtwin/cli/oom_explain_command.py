@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MAX_LOG_BYTES = 512 << 20
 KMSG = "/dev/kmsg"
+JOURNAL_MAGIC = b"LPKSHHRH"  # systemd's JOURNAL_FILE_FORMAT.md, "Header"
 
 
 class Log(NamedTuple):
@@ -50,7 +51,7 @@ def source(file: str | None, *, dmesg: bool, journal: bool) -> Log:
     if dmesg:
         return Log("dmesg", _kernel_log())
     if journal:
-        return Log("journal", _journal())
+        return Log("journal", _journal("-k"))
     assert file is not None
     if file == "-":
         return Log("-", sys.stdin.buffer.read(MAX_LOG_BYTES).decode(errors="replace"))
@@ -63,6 +64,8 @@ def _file(path: Path) -> str:
             raw = log.read(MAX_LOG_BYTES)
     except OSError as fault:
         raise UserError(f"{path}: {fault.strerror}") from None
+    if raw.startswith(JOURNAL_MAGIC):
+        return _journal("--file", str(path), "_TRANSPORT=kernel")
     if raw[:2] == b"\x1f\x8b":  # logrotate compresses
         import gzip
         import io
@@ -99,16 +102,18 @@ def _kernel_log() -> str:
     return b"".join(parts).decode(errors="replace")
 
 
-def _journal() -> str:
-    words = ["journalctl", "-k", "-o", "json", "--no-pager"]
+def _journal(*which: str) -> str:
+    """What journalctl has of the entries that `which` names."""
+    words = ["journalctl", "-o", "json", "--no-pager", *which]
+    named = which[1] if which[0] == "--file" else "--journal"
     try:
         done = subprocess.run(words, capture_output=True, check=False)
     except FileNotFoundError:
-        raise UserError("--journal: found no journalctl on this host") from None
+        raise UserError(f"{named}: found no journalctl on this host to read a journal") from None
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().splitlines()
-        raise UserError(f"--journal: journalctl failed: {said[-1] if said else done.returncode}")
-    return done.stdout.decode(errors="replace")
+        raise UserError(f"{named}: journalctl failed: {said[-1] if said else done.returncode}")
+    return done.stdout[:MAX_LOG_BYTES].decode(errors="replace")
 
 
 def explain(log: Log, asked: Asked) -> None:

@@ -1,7 +1,7 @@
 """Owns the lines of a kernel log: what each says, without whatever its carrier wrote before it.
 
 Imports observe/source. Knows nothing of what a line means. Carriers: dmesg with
-any of its times, serial consoles, syslog files, `journalctl` (short, JSON, export), /dev/kmsg,
+any of its times, serial consoles, syslog files, `journalctl` in each of its forms, /dev/kmsg,
 Android's logcat, mail quotes of these.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import json
 import re
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -47,7 +48,14 @@ _PRIORITY = re.compile(r"<\d{1,3}>")
 _FACILITY = re.compile(
     r"(?:kern|user|daemon|syslog) *:(?:emerg|alert|crit|err|warn|notice|info|debug) *: "
 )
-_SINCE_BOOT = re.compile(r"\[ *(\d{1,12}\.\d{1,9})\] ?")
+# journalctl -o short-delta adds how long ago the line before was
+_SINCE_BOOT = re.compile(r"\[ *(\d{1,12}\.\d{1,9})(?: {1,32}(?:< *\d+\.\d+ >)?)?\] ?")
+_FIELD = r"[A-Z_][A-Z0-9_]{0,63}"
+_VERBOSE = re.compile(rf"[^\n]{{10,80}} \[s=[0-9a-f]+;i=[^\n]*\n {{4}}{_FIELD}=")
+_VERBOSE_FIELD = re.compile(rf" {{4}}({_FIELD})=(.*)")
+_BINARY_FIELD = re.compile(
+    rf"(?:^|(?<=\n))({_FIELD})\n.{{8}}(.*?)\n(?={_FIELD}[=\n]|\n|\Z)", re.DOTALL
+)
 _CALLER = re.compile(r"\[ *[TC]\d+\] ")
 _DATE = (
     r"(?:[A-Z][a-z]{2} )?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?"
@@ -80,10 +88,12 @@ def log_lines(text: str) -> list[LogLine]:
     13.5
     """
     head = text.lstrip()[:4096]
-    if head.startswith("{") and '"MESSAGE"' in text[:1_000_000]:
+    if head.startswith(("{", "data: {")) and '"MESSAGE"' in text[:1_000_000]:
         return list(_journal_json(text))
     if re.match(r"(?:__CURSOR|__REALTIME_TIMESTAMP|_TRANSPORT|MESSAGE)=", head):
         return list(_journal_export(text))
+    if _VERBOSE.match(head):
+        return list(_journal_verbose(text))
     found: list[LogLine] = []
     for number, raw in enumerate(text.split("\n"), 1):
         if not raw:
@@ -190,7 +200,11 @@ def _journal_json(text: str) -> Iterator[LogLine]:
 
 
 def _journal_export(text: str) -> Iterator[LogLine]:
-    """`journalctl -o export`: NAME=value lines, entries apart by an empty line."""
+    """`journalctl -o export`: NAME=value lines, entries apart by an empty line.
+
+    A value that is no plain text stands after a line with its NAME and eight bytes of its length.
+    """
+    text = _BINARY_FIELD.sub(_as_plain, text)
     entry: dict[str, Any] = {}
     first = 1
     for number, line in enumerate((*text.split("\n"), ""), 1):
@@ -200,6 +214,25 @@ def _journal_export(text: str) -> Iterator[LogLine]:
         elif not line.strip() and entry:
             yield from _journal_entry(entry, first)
             entry, first = {}, number + 1
+
+
+def _as_plain(match: re.Match[str]) -> str:
+    """A binary field as NAME=value; what is no text in it is left out, its lines kept apart."""
+    value = match[2].replace("\n", "\\x0a")
+    return f"{match[1]}={value}\n"
+
+
+def _journal_verbose(text: str) -> Iterator[LogLine]:
+    """`journalctl -o verbose`: a line with the time and the cursor, and fields indented below."""
+    entry: dict[str, Any] = {}
+    first = 1
+    for number, line in enumerate((*text.split("\n"), ""), 1):
+        field = _VERBOSE_FIELD.match(line)
+        if field:
+            entry[field[1]] = field[2][:MAX_LINE_CHARS]
+        elif entry and not line.startswith("    "):
+            yield from _journal_entry(entry, first)
+            entry, first = {}, number
 
 
 def _journal_entry(entry: dict[str, Any], number: int) -> Iterator[LogLine]:
@@ -213,12 +246,23 @@ def _journal_entry(entry: dict[str, Any], number: int) -> Iterator[LogLine]:
     program = str(entry.get("SYSLOG_IDENTIFIER") or entry.get("_COMM") or "")
     kernel = entry.get("_TRANSPORT") == "kernel" or program == "kernel"
     time_s = _microseconds(entry.get("_SOURCE_MONOTONIC_TIMESTAMP"))
-    stamp = _clean(str(entry.get("__REALTIME_TIMESTAMP", "")))
+    stamp = _date_of(_clean(str(entry.get("__REALTIME_TIMESTAMP", ""))))
     origin = Origin.KERNEL if kernel else Origin.PROGRAM
-    for part in message.split("\n"):
+    for part in _ESCAPED_NEWLINE.sub("\n", message).split("\n"):
         if part.strip():
             shown = "" if kernel else program
             yield LogLine(number, _clean(part[:MAX_LINE_CHARS]), origin, stamp, time_s, shown)
+
+
+def _date_of(stamp: str) -> str:
+    """Microseconds since 1970 as people write it; anything else as it is.
+
+    >>> _date_of("1700000006924696")
+    '2023-11-14 22:13:26 UTC'
+    """
+    if not stamp.isdecimal() or not 12 <= len(stamp) <= 17:
+        return stamp
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(int(stamp) // 1_000_000))
 
 
 def _microseconds(value: object) -> float | None:
