@@ -131,12 +131,14 @@ def explain(log: Log, asked: Asked) -> None:
         explanation_text(one, number, len(explained), asked.rows)
         for one, number in zip(shown, numbers, strict=True)
     ]
+    alone, answers = list(parts), [""] * len(parts)
     totals: dict[str, Any] = {
         "reports": len(explained), "others": found.others, "failures": found.failures,
         "lost": found.lost, "lines": found.lines,
     }  # fmt: skip
     if asked.what_if:
-        parts, totals["what_if"] = _with_what_if(parts, shown, asked.growth)
+        answers, totals["what_if"] = _what_ifs(shown, asked.growth)
+        parts = [f"{part}\n{answer}" for part, answer in zip(parts, answers, strict=True)]
     rest = rest_text(found)
     if not explained:
         parts = [f"No OOM kill of the kernel in {found.lines} lines of {log.name}.\n"]
@@ -144,9 +146,13 @@ def explain(log: Log, asked: Asked) -> None:
     snapshot = Snapshot("oom.explain", shown, text, totals, root=log.name)
     print(rendered(snapshot, asked.form), end="")
     if asked.html is not None:
-        from memtwin.cli.oom_html import page
+        from memtwin.cli.oom_html import Part, page
 
-        write_whole(asked.html, page(log.name, text))
+        drawn = [
+            Part(number, one, said, answer)
+            for number, one, said, answer in zip(numbers, shown, alone, answers, strict=True)
+        ]
+        write_whole(asked.html, page(log.name, drawn, len(explained), rest))
         note(f"{asked.html}: written")
 
 
@@ -160,9 +166,8 @@ def _numbers(number: int | None, count: int, name: str) -> list[int]:
     return [at]
 
 
-def _with_what_if(
-    parts: list[str], shown: list[Explanation], growth: str | None
-) -> tuple[list[str], list[Any]]:
+def _what_ifs(shown: list[Explanation], growth: str | None) -> tuple[list[str], list[Any]]:
+    """(texts, records) of the twin's answer for each report."""
     from memtwin.cli.oom_what_if_text import what_if_text
     from memtwin.cli.output import progress
     from memtwin.sweep.oom_what_if import what_if
@@ -171,8 +176,8 @@ def _with_what_if(
     growth_bytes = None if growth is None else parse_size(growth, "--growth")
     answers, texts = [], []
     with progress("in the twin") as step:
-        for number, (part, one) in enumerate(zip(parts, shown, strict=True)):
+        for number, one in enumerate(shown):
             step(number, len(shown), "reports")
             answers.append(what_if(one.report, growth_bytes))
-            texts.append(f"{part}\n{what_if_text(answers[-1])}")
+            texts.append(what_if_text(answers[-1]))
     return texts, answers
