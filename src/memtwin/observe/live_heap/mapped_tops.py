@@ -19,7 +19,7 @@ _FLAGS = 7
 _PREV_INUSE = 1
 _SMALLEST_CHUNK_BYTES = 32
 _CLOSING = 16  # malloc/malloc.c sysmalloc(), glibc 2.36: the size of a double fencepost
-_CLOSING_BYTES = 32
+_MOST_CLOSING_BYTES = 48  # where the top that was left had 48 bytes, its rest is as small
 _PAGE_WORDS = PAGE_SIZE >> 3
 
 
@@ -75,13 +75,18 @@ def _end_of(
     stop, at = Stop(reader.stop), int(reader.stop_vaddr)
     if stop is Stop.AT_TOP:
         found = at + ((image.word(at + 8) or 0) & ~_FLAGS)
-    elif stop is Stop.AT_FENCE and _closes(image.word(at + 8), image.word(at + 24)):
-        found = at + _CLOSING_BYTES
+    elif stop is Stop.AT_FENCE:
+        found = (at + _MOST_CLOSING_BYTES) & -PAGE_SIZE
+        words = [image.word(vaddr) for vaddr in range(at + 8, found, 16)]
+        if not _closes(words):
+            return 0
     else:
         return 0
     return found if found % PAGE_SIZE == 0 else 0
 
 
-def _closes(first: int | None, second: int | None) -> bool:
+def _closes(words: list[int | None]) -> bool:
     """Whether these are the size words of a double fencepost, behind a free chunk or a used one."""
-    return first in (_CLOSING, _CLOSING | _PREV_INUSE) and second == _CLOSING | _PREV_INUSE
+    first_ones = (_CLOSING, _CLOSING | _PREV_INUSE)
+    after = [_CLOSING | _PREV_INUSE] * (len(words) - 1)
+    return len(words) in (2, 3) and words[0] in first_ones and words[1:] == after
