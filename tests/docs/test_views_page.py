@@ -33,5 +33,5 @@ def test_every_view_of_the_system_has_its_place_on_the_page() -> None:
     shown = {words.split()[0] for words, _ in BLOCKS}
     assert shown == {
         "free", "vmstat", "meminfo", "buddyinfo", "zoneinfo", "slabtop", "vmallocinfo", "cgroups",
-        "zram", "dirty", "pressure",
+        "zram", "dirty", "pressure", "thp", "hugepages", "numa",
     }  # fmt: skip

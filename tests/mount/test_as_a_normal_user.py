@@ -40,7 +40,7 @@ def interpreter() -> str:
         if not os.path.exists(path):
             continue
         done = subprocess.run(
-            as_nobody(path, "-Bc", PROGRAM, "--version"), capture_output=True, text=True, cwd="/"
+            as_nobody(path, "-Bc", PROGRAM, "--version"), capture_output=True, check=False, cwd="/"
         )
         if done.returncode == 0:
             return path

@@ -41,6 +41,7 @@ COMMANDS: dict[str, str] = {
         ),
         "system_words",
     ),
+    **dict.fromkeys(("thp", "ksm", "zswap", "hugepages", "numa"), "kernel_mm_words"),
     **dict.fromkeys(("ledger", "leaks", "watch"), "watch_words"),
 }  # fmt: skip
 GROUPS: dict[str, Group] = {

@@ -40,6 +40,7 @@ _SYSTEM = (
     "/sys/block/*/size", "/sys/block/*/queue/rotational", "/sys/block/*/queue/read_ahead_kb",
     "/sys/devices/system/node/node*/meminfo", "/sys/devices/system/node/node*/vmstat",
     "/sys/devices/system/node/node*/numastat", "/sys/devices/system/node/node*/cpulist",
+    "/sys/devices/system/node/node*/distance", "/sys/devices/system/node/node*/hugepages/*/*",
     "/sys/devices/system/cpu/online", "/sys/devices/system/cpu/possible",
 )  # fmt: skip
 _ZRAM = (
@@ -48,7 +49,7 @@ _ZRAM = (
 )  # fmt: skip
 _PROCESS = (
     "stat", "statm", "status", "smaps_rollup", "maps", "comm", "cgroup", "oom_score",
-    "oom_score_adj", "io",
+    "oom_score_adj", "io", "numa_maps",
 )  # fmt: skip
 _COMMAND_LINES = ("/proc/cmdline", "cmdline")
 # of a cgroup: reading these fails, waits, or walks every object

@@ -19,6 +19,11 @@ from memtwin.page.tunables import THP_ALWAYS, THP_MADVISE, THP_NEVER
 from memtwin.swap.zram import COMPRESSED_BYTES
 from memtwin.units import PAGE_SIZE
 
+# line of numastat -> counter
+_NUMASTAT = {
+    "numa_hit": "numa_hit", "numa_miss": "numa_miss", "numa_foreign": "numa_foreign",
+    "interleave_hit": "numa_interleave", "local_node": "numa_local", "other_node": "numa_other",
+}  # fmt: skip
 CPU_DIR, NODE_DIR = "/sys/devices/system/cpu", "/sys/devices/system/node"
 BLOCK_DIR, THP_DIR = "/sys/block", "/sys/kernel/mm/transparent_hugepage"
 LRU_GEN_PATH = "/sys/kernel/mm/lru_gen/enabled"
@@ -72,6 +77,10 @@ class SysTexts:
             at = f"{NODE_DIR}/node{node}"
             found[f"{at}/meminfo"] = partial(self.node_meminfo, node)
             found[f"{at}/vmstat"] = partial(self.node_vmstat, node)
+            found[f"{at}/numastat"] = partial(self.node_numastat, node)
+            # MODEL: distances are not described: include/linux/topology.h REMOTE_DISTANCE, v6.12
+            words = ("10" if other == node else "20" for other in range(nr_nodes))
+            found[f"{at}/distance"] = " ".join(words) + "\n"
             # MODEL: which CPU is near which node is not described: node 0 has all of them
             found[f"{at}/cpulist"] = "\n" if node else _range(nr_cpus)
             found[f"{at}/cpumap"] = _mask(0 if node else nr_cpus, nr_cpus)
@@ -134,6 +143,12 @@ class SysTexts:
             unit = "" if name.startswith("HugePages_") else " kB"
             lines.append(f"Node {node} {name + ':':<15}{figures[name]:>8}{unit}\n")
         return "".join(lines)
+
+    def node_numastat(self, node: int) -> str:
+        """/sys/devices/system/node/nodeN/numastat (drivers/base/node.c node_read_numastat(), v6.12)
+        """
+        vm = self._node_counters(node)
+        return "".join(f"{name} {vm.get(item, 0)}\n" for name, item in _NUMASTAT.items())
 
     def node_vmstat(self, node: int) -> str:
         """/sys/devices/system/node/nodeN/vmstat (drivers/base/node.c node_read_vmstat(), v6.12)."""
