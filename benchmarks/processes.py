@@ -5,6 +5,7 @@ Run `python benchmarks/processes.py`; it writes benchmarks/processes.md. CPU tim
 
 from __future__ import annotations
 
+import gzip
 import os
 import platform
 import resource
@@ -119,6 +120,23 @@ def program_s(words: list[str]) -> float:
     return min(found)
 
 
+def per_vma_locks() -> str:
+    """Whether page faults here take a lock of their own area, and by what that is told."""
+    if Path("/proc/config.gz").exists():
+        config = gzip.decompress(Path("/proc/config.gz").read_bytes()).decode()
+        answer = "has" if "\nCONFIG_PER_VMA_LOCK=y\n" in config else "has no"
+        return f"{answer} per-VMA locks (/proc/config.gz)"
+    try:
+        symbols = Path("/proc/kallsyms").read_text()
+    except OSError:
+        symbols = ""
+    if not symbols:
+        return "does not tell whether it has per-VMA locks"
+    # mm/memory.c lock_vma_under_rcu(), v6.4: there with CONFIG_PER_VMA_LOCK alone
+    answer = "has" if " lock_vma_under_rcu\n" in symbols else "has no"
+    return f"{answer} per-VMA locks (/proc/kallsyms)"
+
+
 def stall(program: Path, kind: str, reader: str) -> str:
     """One row: the victim's latencies while `reader` looks once a second."""
     words = [str(program), kind, str(STALL_MIB), str(STALL_S)]
@@ -169,7 +187,7 @@ def main() -> None:
         stalls = [stall(program, kind, one) for kind in ("fault", "map") for one in READERS]
     text = [
         "# Observing processes", "",
-        f"Linux {platform.release()}, {os.cpu_count()} CPUs; other programs shared the machine."
+        f"Linux {platform.release()}, {os.cpu_count()} CPUs at a load of {os.getloadavg()[1]:.0f}."
         " Made by `python benchmarks/processes.py`.", "",
         f"## Cost of a look at {PROCESSES} idle Python processes", "",
         "CPU time, median of 7 rounds in one run; the programs' least of 2.", "",
@@ -177,7 +195,8 @@ def main() -> None:
         "## Cost of one smaps_rollup", "",
         "| resident pages | mappings | CPU |", "| ---: | ---: | ---: |", *costs, "",
         f"## Stall of a process with {STALL_MIB} MiB resident, {STALL_S} s each", "",
-        "`fault` touches a page again and again, `map` maps and unmaps one.", "",
+        "`fault` touches a page again and again, `map` maps and unmaps one. This kernel"
+        f" {per_vma_locks()}.", "",
         "| victim | reader | operations | slowest | p99.99 | over 100 us |",
         "| --- | --- | ---: | ---: | ---: | ---: |", *stalls, "",
     ]  # fmt: skip

@@ -19,7 +19,7 @@ from memtwin.analysis.usage import By, Usage
 from memtwin.cli import ps_columns
 from memtwin.cli.columns_text import table
 from memtwin.cli.ps_columns import Field, Layout
-from memtwin.cli.view import Absent, Look, Snapshot
+from memtwin.cli.view import Absent, Snapshot, SortableLook
 from memtwin.errors import UserError
 from memtwin.observe.processes import scan as process_scan
 from memtwin.observe.processes.record import Origin, Process
@@ -41,6 +41,8 @@ _PARTS = {
     "oomadj": Part.OOM,
     **dict.fromkeys(("name", "ppid", "state", "threads", "minflt", "majflt"), Part.STAT),
 }
+# on the live screen; r, there, looks at once
+SORT_KEYS = {"p": "pss", "u": "uss", "m": "rss", "v": "vss", "s": "swap"}
 _MOST_ABSENT = 5  # named one by one; all are counted
 
 
@@ -111,6 +113,11 @@ class ProcessLooks:
             taken_s,
         )
 
+    def by(self, column: str) -> Snapshot:
+        """The processes of this moment, sorted by `column`."""
+        self.sort = column
+        return self.look()
+
     def _processes(self) -> list[Process]:
         if self.budgeted is not None:
             return self.budgeted.look(time.monotonic(), self.choice.interval_s)
@@ -173,9 +180,10 @@ def _budgeted(scan: ProcessScan, share: float) -> BudgetedLooks:
     return BudgetedLooks(scan, share)
 
 
-def ps_look(choice: Choice) -> Look:
+def ps_look(choice: Choice) -> SortableLook:
     """How to look at processes. Raises UserError for a column, pattern or root that is not one."""
-    return ProcessLooks(choice).look
+    looks = ProcessLooks(choice)
+    return SortableLook(looks.by, SORT_KEYS, looks.sort)
 
 
 def _fields_of(choice: Choice) -> tuple[Mapping[str, Field], str]:
