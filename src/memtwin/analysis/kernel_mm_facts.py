@@ -27,7 +27,7 @@ class Fact(msgspec.Struct, kw_only=True):
     meaning: str = ""
 
 
-# Documentation/admin-guide/mm/transhuge.rst, v6.12
+# meanings: Documentation/admin-guide/mm/transhuge.rst thp_fault_alloc and below, v6.12
 _THP_EVENTS = {
     "thp_fault_alloc": "faults that got a huge page",
     "thp_fault_fallback": "faults that got small pages for want of a huge one",
@@ -52,7 +52,7 @@ _THP_MEMORY = (
     ("FileHugePages", "file_huge_pages_kib", "page cache in huge pages"),
     ("FilePmdMapped", "file_pmd_mapped_kib", "of it, mapped huge"),
 )
-# Documentation/admin-guide/mm/ksm.rst, v6.12
+# meanings: Documentation/admin-guide/mm/ksm.rst pages_shared and below, v6.12
 _KSM_PAGES = {
     "pages_shared": "pages that stand for equal ones",
     "pages_sharing": "pages saved: more places that share them",
