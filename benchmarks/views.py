@@ -21,7 +21,14 @@ from pathlib import Path
 
 PAGE = Path(__file__).resolve().parent / "views.md"
 WANTED_FREE_CPU_S = 0.2
-PSUTIL_EACH = "import psutil\nfor one in psutil.process_iter(): one.memory_full_info()"
+PSUTIL_EACH = """
+import psutil
+for one in psutil.process_iter():
+    try:
+        one.memory_full_info()
+    except psutil.Error:
+        pass
+"""
 # views of one subject stand together: memtwin's first, then what others need for the like of it
 SUBJECTS = (
     ("python -c pass",),

@@ -69,6 +69,10 @@ PLAIN_VIEWS = (
     "procrank",
     "oom",
     "ledger",
+    "smem -t",
+    "thp",
+    "zswap",
+    "numa",
 )
 
 
