@@ -26,6 +26,8 @@ cdef class Reachability:
     cdef I8 words
     cdef U1 resident
     cdef unsigned long long start_mask
+    cdef I8 inner_starts
+    cdef long long nr_inner_starts
     cdef I8 records
     cdef public U1 state
     cdef public I8 found_at
@@ -58,6 +60,8 @@ cdef class Reachability:
     cdef long long _last_start(self, long long row, long long vaddr) noexcept
     cpdef int block_at(self, long long vaddr) noexcept
     cdef int _is_start(self, long long i, long long vaddr) noexcept
+    cdef int _is_inner_start(self, long long vaddr) noexcept
+    cpdef void also_starts(self, I8 vaddrs)
     cdef void _push(self, long long i) noexcept
     cpdef void roots(self, long long first_row, long long end_row, long long vaddr) noexcept
     cpdef void stack_roots(self, long long first_row, long long end_row, long long vaddr) noexcept

@@ -63,6 +63,8 @@ class Reachability:
         self.nr_blocks = n
         self.words, self.resident = words, resident
         self.start_mask = start_mask | 1
+        self.inner_starts = zeros(0, "i8")
+        self.nr_inner_starts = 0
         self.records = dense(n * _RECORD, "i8")
         self.state = zeros(n, "u1")
         self.found_at = zeros(n, "i8")
@@ -182,9 +184,23 @@ class Reachability:
         inside: cython.longlong = vaddr - self.records[i * _RECORD + _START]
         if inside == 0:
             return 1
-        if inside >= 512 or (inside & 7) != 0:
-            return 0
-        return cython.cast(cython.int, (self.start_mask >> (inside >> 3)) & 1)
+        if inside < 512 and (inside & 7) == 0 and (self.start_mask >> (inside >> 3)) & 1:
+            return 1
+        return self._is_inner_start(vaddr)
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def _is_inner_start(self, vaddr: cython.longlong) -> cython.int:
+        low: cython.longlong = 0
+        high: cython.longlong = self.nr_inner_starts
+        middle: cython.longlong
+        while low < high:
+            middle = (low + high) >> 1
+            if self.inner_starts[middle] < vaddr:
+                low = middle + 1
+            else:
+                high = middle
+        return low < self.nr_inner_starts and self.inner_starts[low] == vaddr
 
     @cython.cfunc
     @cython.exceptval(check=False)
@@ -197,6 +213,12 @@ class Reachability:
         self.stack[at + 1] = row + ((self.records[i * _RECORD + _END] - start) >> 3)
         self.stack[at + 2] = start - (row << 3)
         self.depth += 1
+
+    @cython.ccall
+    def also_starts(self, vaddrs: I8) -> cython.void:
+        """A pointer to one of the sorted `vaddrs`, inside of blocks, counts as one to the start."""
+        self.inner_starts = vaddrs
+        self.nr_inner_starts = len(vaddrs)
 
     # roots
 

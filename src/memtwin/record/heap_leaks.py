@@ -23,8 +23,7 @@ from memtwin.observe.leak_reports.report import (
     Tally,
     tallies_of,
 )
-from memtwin.observe.live_heap.heap_scan import Look, start_mask
-from memtwin.observe.live_heap.marking import mark
+from memtwin.observe.live_heap.heap_scan import Look, mark_look
 from memtwin.record.frame_names import named
 from memtwin.record.heap_trace import CALLOC, FREE, MALLOC, MEMALIGN, REALLOC, HeapTrace
 
@@ -51,7 +50,7 @@ def leaks_of(trace: HeapTrace, look: Look, files: Mapping[str, str]) -> LeakRepo
     sizes = np.where(known, sizes, usable)
     # memcheck takes what was asked for, and a block of 0 bytes as one that can be pointed to
     blocks.ends = blocks.starts + np.minimum(np.maximum(sizes, 1), usable)
-    reach = mark(look.image, blocks, look.frozen.threads, start_mask(look.allocators))
+    reach = mark_look(look, blocks)
     records = _records(trace, reach, sizes, stacks, known, files)
     report = LeakReport(
         tool="memtwin heap record",

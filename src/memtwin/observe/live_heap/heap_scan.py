@@ -32,6 +32,7 @@ from memtwin.observe.live_heap.records import (
     Tally,
     TroubleSeen,
 )
+from memtwin.observe.live_heap.second_bases import second_bases
 from memtwin.observe.live_heap.target import (
     Frozen,
     Method,
@@ -171,10 +172,17 @@ def _identity(pid: int) -> tuple[str, int, int | None]:
     return head.partition("(")[2], int(fields[_STARTTIME]), int(fields[_START_BRK]) or None
 
 
+def mark_look(look: Look, blocks: HeapBlocks) -> Reachability:
+    """Sort the blocks of a look, by the rules of the languages that the program is written in."""
+    inner = second_bases(look.frozen.target_pid, look.image, blocks)
+    mask = start_mask(look.allocators)
+    return mark(look.image, blocks, look.frozen.threads, mask, inner)
+
+
 def _finished(look: Look, began_ns: int, taken_s: float, stop_ns: int, tries: int) -> HeapScan:
     assert look.blocks is not None
     mark_began_ns = time.process_time_ns()
-    reach = mark(look.image, look.blocks, look.frozen.threads, start_mask(look.allocators))
+    reach = mark_look(look, look.blocks)
     mark_cpu_ns = time.process_time_ns() - mark_began_ns
     modules = Modules(look.frozen.target_pid, look.image.mappings)
     content = Content(look.frozen.target_pid, look.image, modules)

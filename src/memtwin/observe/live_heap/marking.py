@@ -18,9 +18,10 @@ RED_ZONE_BYTES = 128  # System V ABI, x86-64: in use below the stack pointer
 
 
 def mark(
-    image: MemoryImage, blocks: HeapBlocks, threads: list[Thread], start_mask: int
-) -> Reachability:
-    """Sort all blocks; `start_mask` as in Reachability."""
+    image: MemoryImage, blocks: HeapBlocks, threads: list[Thread], start_mask: int,
+    inner_starts: np.ndarray | None = None,
+) -> Reachability:  # fmt: skip
+    """Sort all blocks; `start_mask` as in Reachability, `inner_starts` as its also_starts."""
     reach = Reachability(
         blocks.starts.data,
         blocks.ends.data,
@@ -29,6 +30,8 @@ def mark(
         image.resident.data,
         start_mask,
     )
+    if inner_starts is not None and len(inner_starts):
+        reach.also_starts(inner_starts.data)
     spans = _merged(
         [*blocks.spans, *((a.vaddr, a.vaddr + ARENA_BYTES) for a in blocks.arenas.found)]
     )
