@@ -7,7 +7,6 @@ samples. What leaks, leaks by construction; everything else ends where it began 
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 import random
 from collections.abc import Callable, Iterator
@@ -24,9 +23,7 @@ from memtwin.machine.machine import Machine
 from memtwin.machine.process import Process
 from memtwin.observe.samples.journal import Sample
 from memtwin.observe.samples.store import StoreWriter
-from memtwin.observe.twin.source import Pages
 from memtwin.page.gfp import GFP_KERNEL
-from memtwin.page.vmstat_items import NR_KERNEL_STACK
 from memtwin.units import NIL, PAGE_SIZE
 
 INTERVAL_NS = 5_000_000_000
@@ -162,15 +159,12 @@ def objects_of(cache_name: str, draw: Drawn, each: float) -> Live:
     return live
 
 
-def pages_of_driver(draw: Drawn, counter: str = "") -> Live:
-    """A driver that holds whole pages: no counter tells, or VmallocUsed does."""
+def pages_of_driver(draw: Drawn) -> Live:
+    """A driver that holds whole pages: no counter tells."""
 
     def live(machine: Machine, rng: random.Random) -> Life:
         kernel, shape = machine.kernel, draw(rng)
         held: list[int] = []
-        if counter == "vmalloc":
-            rooms, counted = machine.texts.rooms, machine.texts.rooms.pages
-            rooms.pages = lambda: _with_vmalloc(machine, counted(), len(held))
         for sample in range(SAMPLES + 1):
             wanted = max(int(shape(sample)), 0)
             while len(held) < wanted:
@@ -184,10 +178,21 @@ def pages_of_driver(draw: Drawn, counter: str = "") -> Live:
     return live
 
 
-def _with_vmalloc(machine: Machine, pages: Pages, held: int) -> Pages:
-    """MODEL: the twin has no vmalloc() of drivers: its counter is said to hold `held` pages."""
-    stacks_kib = int(machine.kernel.vmstat.global_node_page_state(NR_KERNEL_STACK))
-    return dataclasses.replace(pages, vmalloc_used=stacks_kib // 4 + held)
+def vmalloc_of_driver(draw: Drawn) -> Live:
+    """A driver that takes areas by vmalloc() as a shape grows."""
+
+    def live(machine: Machine, rng: random.Random) -> Life:
+        shape, held = draw(rng), 0
+        task = machine.spawn("modprobe").task
+        for sample in range(SAMPLES + 1):
+            wanted = int(shape(sample))
+            if wanted > held:
+                size_bytes = (wanted - held) * PAGE_SIZE
+                machine.kernel.kernel_objects.vmalloc(size_bytes, task, ("driver_probe",))
+                held = wanted
+            yield
+
+    return live
 
 
 def _table_leak(machine: Machine, rng: random.Random) -> Life:
@@ -262,7 +267,7 @@ WORKLOADS = {
         "slab", _H, objects_of("skbuff_head_cache", shapes.leak(2, 12), 16)
     ),
     "driver's pages leak in bursts": Workload("unaccounted", _H, pages_of_driver(shapes.bursts)),
-    "vmalloc leak": Workload("vmalloc", _H, pages_of_driver(shapes.leak(2, 15), "vmalloc")),
+    "vmalloc leak": Workload("vmalloc", _H, vmalloc_of_driver(shapes.leak(2, 15))),
     "shared memory leak": Workload("shmem", _H, program(shapes.leak(12, 40), "shm")),
     "children never end": Workload("kernel stacks", _H, children(3, 9999)),
     # something leaks, and nobody can know it yet

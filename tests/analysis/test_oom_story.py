@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from memtwin.analysis.oom_cause import cause_of
-from memtwin.analysis.oom_choice import judge
+from memtwin.analysis.oom_choice import Judgement, judge
 from memtwin.analysis.oom_ledger import REST, ledger_of
 from memtwin.analysis.oom_story import explain, explain_all
 from memtwin.observe.oom.records import (
@@ -236,3 +236,42 @@ def test_an_explanation_is_data_with_units() -> None:
     assert document["report"]["kills"][0]["anon_rss_kib"] > 0
     assert document["cause"]["swap"] == "full"
     assert document["ledger"]["rows"][0]["size_bytes"] > 0
+
+
+def _of_a_group(score: int, memsw_kib: int, swapped: int = 5000) -> Judgement:
+    """What is judged of a kill of 4.8 in a group of 20 MiB, of a process of uid 0."""
+    lines = [
+        "a invoked oom-killer: gfp_mask=0x24000c0(GFP_KERNEL), order=0, oom_score_adj=0",
+        "CPU: 5 PID: 100 Comm: a Not tainted 4.8.0 #1",
+        "memory: usage 20480kB, limit 20480kB, failcnt 1",
+        f"memory+swap: usage 40960kB, limit {memsw_kib}kB, failcnt 6",
+        "Memory cgroup stats for /box: cache:0KB rss:20480KB",
+        "[ pid ]   uid  tgid total_vm      rss nr_ptes nr_pmds swapents oom_score_adj name",
+        f"[  100]     0   100    20000     5000      30       4 {swapped:8}             0 a",
+        f"Memory cgroup out of memory: Kill process 100 (a) score {score} or sacrifice child",
+        "Killed process 100 (a) total-vm:80000kB, anon-rss:20000kB, file-rss:0kB, shmem-rss:0kB",
+    ]
+    (report,) = read_oom_log("\n".join(f"[    1.000000] {line}" for line in lines)).reports
+    assert not report.unread_lines
+    return judge(report)
+
+
+def test_root_in_a_container_is_known_by_its_score() -> None:
+    # (5000 + 5000 + 34) * 1000 / 10240 = 979, and with 3 % less 950
+    spared = _of_a_group(950, 40960)
+    assert (spared.score_said, spared.score_recomputed) == (950, 950)
+    assert not any("container" in reason for reason in spared.reasons)
+    plain = _of_a_group(979, 40960)
+    assert (plain.score_said, plain.score_recomputed) == (979, 979)
+    assert any("CAP_SYS_ADMIN, as in a container" in reason for reason in plain.reasons)
+    other = _of_a_group(400, 40960)
+    assert any("a score of 400, the table gives 950" in reason for reason in other.reasons)
+
+
+def test_a_group_that_swapped_beyond_its_limit_has_no_scale_that_the_text_tells() -> None:
+    # printed by 3.13 for "no limit", of memory with swap
+    found = _of_a_group(996, 18014398509481983)
+    assert found.total_pages is None
+    assert found.score_recomputed is None
+    assert any("cannot be recomputed: how much swap" in reason for reason in found.reasons)
+    assert _of_a_group(479, 18014398509481983, swapped=0).total_pages == 5120

@@ -13,6 +13,7 @@ from memtwin.analysis.badness import (
     HEURISTIC,
     OOM_SCORE_ADJ_MIN,
     Holding,
+    RootBonus,
     Rules,
     badness,
     rules_of,
@@ -153,6 +154,9 @@ def _group_pages(report: OomReport) -> tuple[int | None, str]:
         return (kib + group.swap.limit_kib) * 1024 // report.page_bytes, "the group's limits"
     if group.memsw is not None and group.memsw.limit_kib is not None:
         return group.memsw.limit_kib * 1024 // report.page_bytes, "the group's limit with swap"
+    held = sum((row.rss_pages or 0) + (row.swapents_pages or 0) for row in report.tasks)
+    if held * report.page_bytes > kib << 10:  # more than the limit: swap counted, and how much?
+        return None, "how much swap the group may use is not in the text"
     unbounded = "; swap the group may use is not in the text and not counted"
     return kib * 1024 // report.page_bytes, f"the group's limit{unbounded}"
 
@@ -248,7 +252,7 @@ def _compare(report: OomReport, found: Judgement, rules: Rules) -> None:
         say(f"all memory in the scope is not known ({found.total_from}), so points are without adj")
     chosen = report.choice.pid if report.choice is not None else found.victim_pid
     if report.choice is not None:
-        _compare_score(found, chosen, report.choice.score)
+        _compare_score(found, chosen, report.choice.score, rules)
     if report.choice is not None and chosen != found.victim_pid:
         say(
             f"the kernel chose {report.choice.name} ({chosen}) and killed its child"
@@ -261,17 +265,36 @@ def _any_adjusted(found: Judgement) -> bool:
     return any(one.oom_score_adj and one.points is not None for one in found.candidates)
 
 
-def _compare_score(found: Judgement, chosen: int, said: int) -> None:
+def _compare_score(found: Judgement, chosen: int, said: int, rules: Rules) -> None:
     """Hold the score that older kernels print against ours: a check of scale and rules."""
     mine = next((one for one in found.candidates if one.pid == chosen), None)
-    if mine is None or mine.thousandths is None:
+    if mine is not None and found.total_pages is None:
+        found.reasons.append(
+            f"the score of {said} that the kernel printed cannot be recomputed: {found.total_from}"
+        )
+    if mine is None or mine.thousandths is None or found.total_pages is None:
         return
     found.score_said, found.score_recomputed = said, int(mine.thousandths)
-    if abs(said - int(mine.thousandths)) > CLOSE_SCORE:
-        found.reasons.append(
-            f"the kernel printed a score of {said}, the table gives {int(mine.thousandths)}: page"
-            " tables or memory that it does not show"
-        )
+    if abs(said - found.score_recomputed) <= CLOSE_SCORE:
+        return
+    if mine.uid == 0 and rules.root_bonus is not RootBonus.NONE:
+        plain = badness(rules, _without_bonus(mine), found.total_pages) or 0
+        score = plain if rules.in_thousandths else plain * 1000 // max(found.total_pages, 1)
+        if abs(said - score) <= CLOSE_SCORE:
+            found.score_recomputed = score
+            found.reasons.append(
+                "by its score the kernel spared it nothing for being root: it had not"
+                " CAP_SYS_ADMIN, as in a container"
+            )
+            return
+    found.reasons.append(
+        f"the kernel printed a score of {said}, the table gives {found.score_recomputed}: page"
+        " tables or memory that it does not show"
+    )
+
+
+def _without_bonus(one: Candidate) -> Holding:
+    return Holding(one.rss_pages, one.swap_pages, one.page_table_pages, one.oom_score_adj)
 
 
 def _compare_with(report: OomReport, found: Judgement, chosen: int, rules: Rules) -> None:

@@ -63,8 +63,9 @@ _DATE = (
     r"|[A-Z][a-z]{2} +\d{1,2}(?: \d{4})? \d\d:\d\d:\d\d(?:\.\d+)?(?: \d{4})?"
     r"|\d{9,12}\.\d{3,6}"
 )
+# dmesg -T names days and months in the language of whoever asked: "Di Aug 12", "ven. nov. 28"
 _BRACKETED = re.compile(
-    r"\[((?:[A-Z][a-z]{2} +){1,2}\d{1,2} \d\d:\d\d:\d\d \d{4}|[A-Z][a-z]{2} *\d{1,2} \d\d:\d\d"
+    r"\[((?:[^\W_]{1,6}\.? +){1,2}\d{1,2}\.? \d\d:\d\d:\d\d \d{4}|[A-Z][a-z]{2} *\d{1,2} \d\d:\d\d"
     r"| *[+<] *\d+\.\d+>?)\] ?"
 )
 _PLAIN_DATE = re.compile(rf"({_DATE})[ \t]+")

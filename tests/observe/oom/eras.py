@@ -36,6 +36,7 @@ class Era:
     shmem_rss: bool = True
     free_pcp: bool = True
     swap_double: bool = False
+    trace: str = "x86"  # "words": x86 before 4.10, with words of the stack; "arm", "arm 5.18"
 
 
 _PTES = ("uid", "tgid", "total_vm", "rss", "nr_ptes", "swapents", "oom_score_adj")
@@ -50,6 +51,25 @@ _KILLED = (
     " UID:{uid} pgtables:{tables}kB oom_score_adj:{adj}"
 )
 _ZEROED = "GFP_HIGHUSER_MOVABLE|__GFP_ZERO"
+# what stands between the asker and Mem-Info
+_TRACES = {
+    "x86": ["Call Trace:", " dump_stack+0x44/0x5c", " ? show_x+0x1/0x2",
+            " __alloc_pages+0x305/0x330", " handle_mm_fault+0xdb/0x2d0"],
+    "words": [" ffff800000001000 ffff800000002000 ffffffff81000010 ffff800000003000",
+              " ffff800000004000 0000000000000001", "Call Trace:",
+              " [<ffffffff81000010>] dump_stack+0x44/0x5c",
+              " [<ffffffff81000020>] ? show_x+0x1/0x2",
+              " [<ffffffff81000030>] __alloc_pages+0x305/0x330",
+              " [<ffffffff81000040>] handle_mm_fault+0xdb/0x2d0"],
+    "arm": ["Backtrace:", "[<c0000010>] (dump_stack) from [<c0000020>] (show_x+0x4/0x8)",
+            " r7:00000007 r6:c0000006 r5:c0000005 r4:00000000",
+            "[<c0000030>] (__alloc_pages) from [<c0000040>] (x+0x4/0x8)",
+            "[<c0000050>] (handle_mm_fault) from [<c0000060>] (x+0x4/0x8)"],
+    "arm 5.18": [" dump_stack from show_x+0x4/0x8", " __alloc_pages from x+0x4/0x8",
+                 " handle_mm_fault from x+0x4/0x8",
+                 "Exception stack(0xf0000fa8 to 0xf0000ff0)",
+                 "0fa0:                   00000001 00000002 00000003 00000004"],
+}  # fmt: skip
 _WIDTHS = {
     "uid": 5, "tgid": 5, "cpu": 3, "oom_adj": 7, "nr_ptes": 7, "nr_pmds": 7, "rss_shmem": 9,
     "oom_score_adj": 13,
@@ -62,16 +82,20 @@ ERAS = {
             shmem_rss=False, free_pcp=False, swap_double=True,
             kill="Killed process {pid}, UID {uid}, ({name}) " + _RSS),
         Era("3.10", "3.10.0-1160.el7.x86_64", _PTES, "0x280da", old_context=True, node_lines=False,
-            shmem_rss=False, free_pcp=False),
-        Era("4.4", "4.4.0-210-generic", _PMDS, "0x24280ca", old_context=True, node_lines=False),
+            shmem_rss=False, free_pcp=False, trace="words"),
+        Era("4.1 arm", "4.1.10", _PMDS, "0x80d0", node_lines=False, trace="arm"),
+        Era("4.4", "4.4.0-210-generic", _PMDS, "0x24280ca", old_context=True, node_lines=False,
+            trace="words"),
         Era("4.9", "4.9.0-19-amd64", _PMDS, f"0x24280ca({_ZEROED})", "nodemask=0, ",
-            old_context=True),
+            old_context=True, trace="words"),
         Era("4.19", "4.19.0-27-amd64", _BYTES, f"0x6280ca({_ZEROED})", "nodemask=(null), ",
             wide_pid=True, old_context=True),
         Era("5.4", "5.4.0-150-generic", _BYTES, "0x100cca(GFP_HIGHUSER_MOVABLE)", wide_pid=True,
             choice=False, verdict=True, kill=_KILLED),
         Era("6.1", "6.1.0-20-amd64", _BYTES, "0x140cca(GFP_HIGHUSER_MOVABLE|__GFP_COMP)",
             wide_pid=True, choice=False, verdict=True, kill=_KILLED),
+        Era("6.1 arm", "6.1.21-v7l+", _BYTES, "0xcc0(GFP_KERNEL)", wide_pid=True, choice=False,
+            verdict=True, kill=_KILLED, trace="arm 5.18"),
         Era("6.12", "6.12.10-amd64", _PARTS, "0x140cca(GFP_HIGHUSER_MOVABLE|__GFP_COMP)",
             wide_pid=True, choice=False, verdict=True, kill=_KILLED),
     )
@@ -145,8 +169,7 @@ def report(era: Era, state: State) -> list[str]:
     pid = "CPU: 3 PID: {}" if era.name != "2.6.32" else "Pid: {},"
     who = pid.format(state.asker_pid) + (" Comm: " if era.name != "2.6.32" else " comm: ")
     lines.append(f"{who}{state.comm} Not tainted {era.release} #1")
-    lines += ["Call Trace:", " dump_stack+0x44/0x5c", " ? show_x+0x1/0x2",
-              " __alloc_pages+0x305/0x330", " handle_mm_fault+0xdb/0x2d0"]  # fmt: skip
+    lines += _TRACES[era.trace]
     lines += ["Mem-Info:", *_memory(era, state)]
     if era.verdict:
         lines.append("Tasks state (memory values in pages):")
@@ -248,6 +271,8 @@ _PREFIXES = {
     "dmesg raw": "<4>[ 1234.000001] ",
     "dmesg caller": "[  123.000001][ T4242] ",
     "dmesg -T": "[Mon May  1 10:00:00 2023] ",
+    "dmesg -T in German": "[Mo Mai  1 10:00:00 2023] ",
+    "dmesg -T in French": "[lun. mai  1 10:00:00 2023] ",
     "dmesg -x": "kern  :warn  : [  123.000001] ",
     "dmesg iso": "2023-05-01T10:00:00,123456+02:00 ",
     "syslog": "May  1 10:00:00 host-1 kernel: [  123.000001] ",

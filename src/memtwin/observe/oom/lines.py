@@ -43,7 +43,14 @@ _RELEASE = re.compile(r"\d+\.\d+(?:\.\d+)?\S*")
 _HARDWARE = re.compile(r"Hardware name: (.*)")
 _CPUSET = re.compile(r"(?:.{1,64} )?cpuset=(\S*) mems_allowed=(\S*)")
 _FRAME = re.compile(
-    r"(?:\[<[0-9a-f]+>\] )?\(?(?P<doubt>\? )?(?P<name>[A-Za-z_.][\w.$]*)\+0x[0-9a-f]+/0x[0-9a-f]+"
+    # 32-bit ARM: "(f) from [<address>] (g+0x20/0x28)", since 5.18 "f from g+0x20/0x28"; f is meant
+    r"(?:\[<?[0-9a-f]+>?\] ){0,2}\(?(?P<doubt>\? )?(?P<name>[A-Za-z_.][\w.$]*)"
+    r"(?:\+0x[0-9a-f]+/0x[0-9a-f]+|\)? from )"
+)
+# words of the stack, which kernels before 4.10 print above the trace, and registers
+_STACK_WORDS = re.compile(
+    r"(?:(?:[0-9a-f]{8} ?){1,8}|(?:[0-9a-f]{16} ?){1,4}|[0-9a-f]{4}: +(?:[0-9a-f]{8} ?){1,8}"
+    r"|Exception stack\(.*|(?: ?r\d{1,2}:[0-9a-f]{8}){1,8})"
 )
 _PAIR = re.compile(r"([A-Za-z_][\w()]*): ?(-?\d{1,14})(kB|KB)?")
 # how a line of machine-wide counters begins
@@ -184,6 +191,11 @@ def frame(text: str) -> tuple[str, bool] | None:
     """The function of a line of a call trace, and whether it is only perhaps on the stack."""
     match = _FRAME.match(text.strip())
     return None if match is None else (match["name"], bool(match["doubt"]))
+
+
+def is_stack(text: str) -> bool:
+    """Whether a line shows words of the stack or registers."""
+    return _STACK_WORDS.fullmatch(text.strip()) is not None
 
 
 def pairs(text: str) -> dict[str, tuple[int, str]]:

@@ -242,9 +242,13 @@ class _Reader:
         if text.startswith(("Call Trace:", "Call trace:", "Backtrace:", "Stack:", "Call Trace")):
             self.section = "trace"
             return True
+        if report.mem_info is None and oom_lines.is_stack(text):
+            return True
+        frame = oom_lines.frame(text)
+        if frame is not None and " from " in text and report.mem_info is None:
+            self.section = "trace"  # 32-bit ARM since 5.18 begins without a word
         if self.section != "trace":
             return False
-        frame = oom_lines.frame(text)
         if frame is not None:
             (report.doubtful_trace if frame[1] else report.trace).append(frame[0])
         return frame is not None or text in ("<TASK>", "</TASK>") or _is_register(text)
