@@ -49,6 +49,51 @@ def test_a_captured_tree_shows_what_the_machine_showed(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["machine", name]
 
 
+OF_PROCESSES = (
+    "ps", "ps -m", "smem -m", "maps 7", "pmap -x 7", "procrank", "librank", "showmap 7",
+    "procmem 7", "dumpsys-meminfo 7", "dumpsys-meminfo -S", "oom", "ledger", "meminfo",
+)  # fmt: skip
+PROCESS_TEXTS = ("stat", "status", "statm", "cmdline", "smaps", "smaps_rollup", "oom_score_adj")
+
+
+@pytest.mark.parametrize("view", OF_PROCESSES)
+def test_views_of_processes_take_an_archive_as_they_take_the_tree_it_was_made_of(
+    view: str, machine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    me = {f"/proc/7/{name}": Path(f"/proc/self/{name}").read_text() for name in PROCESS_TEXTS}
+    me["/proc/7/stat"] = f"7 {me['/proc/7/stat'].partition(' ')[2]}"
+    written(machine, me)
+    shown = []
+    for out in (tmp_path / "tree", tmp_path / "tree.tar.zst"):
+        manifest = capture_tree(TreeSource(machine), out, Choice(processes=True, mappings=True))
+        assert outcome([*view.split(), "--json", "--root", str(out)]) == 0
+        said = json.loads(capsys.readouterr().out)
+        assert said.pop("root") == str(out)
+        assert said.pop("taken_s") == manifest.taken_s
+        assert said["rows"]
+        shown.append(said)
+    assert shown[0] == shown[1]
+
+
+@pytest.mark.parametrize("view", [*OF_PROCESSES, "smem", "smem -w", "ps --live", "free"])
+def test_a_root_that_is_not_there_is_one_line_whatever_the_view(
+    view: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert outcome([*view.split(), "--root", str(tmp_path / "none")]) == 2
+    said = capsys.readouterr()
+    assert said.err.count("\n") == 1
+    assert "allowed is a directory or a captured archive" in said.err
+    assert said.out == ""
+
+
+@pytest.mark.parametrize("view", ["ps", "smem", "procrank"])
+def test_a_root_without_processes_is_said_to_have_none(
+    view: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert outcome([view, "--root", str(tmp_path)]) == 2
+    assert "found no processes" in capsys.readouterr().err
+
+
 def test_processes_are_counted_and_command_lines_left_out_when_asked(
     machine: Path, tmp_path: Path
 ) -> None:

@@ -152,7 +152,9 @@ def test_next_of_a_group_counts_by_its_limit(capsys: Text, tmp_path: Path) -> No
 
 def test_next_refuses_what_is_no_tree(capsys: Text, tmp_path: Path) -> None:
     assert "meminfo" in _refused(capsys, "oom", "--root", str(tmp_path))
-    assert "no directory" in _refused(capsys, "oom", "--root", str(tmp_path / "x"))
+    assert "allowed is a directory or a captured archive" in _refused(
+        capsys, "oom", "--root", str(tmp_path / "x")
+    )
 
 
 def test_delays_of_this_process_as_text_json_and_csv(capsys: Text) -> None:

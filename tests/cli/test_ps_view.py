@@ -175,7 +175,7 @@ def test_a_name_that_would_steer_the_terminal_is_shown_escaped(tmp_path: Path) -
         (["--budget", "0"], "--budget: found '0'"),
         (["--budget", "2%", "-m"], "--budget: found with a look into mappings"),
         (["-k", "-p"], "-k: found with -p"),
-        (["--root", "/nowhere"], "--root: found no processes in /nowhere/proc"),
+        (["--root", "/nowhere"], "--root: found '/nowhere', allowed is a directory"),
     ],
 )
 def test_a_mistake_is_one_line(

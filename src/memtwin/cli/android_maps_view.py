@@ -7,7 +7,6 @@ Android 15.
 from __future__ import annotations
 
 import enum
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,12 +15,13 @@ import msgspec
 
 from memtwin.cli.android_view import SORTS, argument_zero
 from memtwin.cli.maps_view import read_areas
+from memtwin.cli.root import source_at, taken_s
 from memtwin.cli.view import Look, Snapshot
 from memtwin.errors import UserError
 from memtwin.observe.map_files import MapArea
 from memtwin.observe.processes.record import Origin
 from memtwin.observe.processes.scan import Part, ProcessScan
-from memtwin.observe.source import TreeSource, printable
+from memtwin.observe.source import printable
 
 _NEVER_RANKED = ("[heap]", "[stack]")  # librank.cpp main(), unless -a
 _NO_ADJ = 1001  # processrecord.cpp: what could not be read
@@ -111,7 +111,7 @@ def librank_look(root: Path, ranking: Ranking) -> Look:
     """How to rank what is mapped, and by whom, as librank does."""
     if ranking.sort not in SORTS:
         raise UserError(f"--sort: found {ranking.sort!r}, allowed are {', '.join(SORTS)}")
-    source = TreeSource(root)
+    source = source_at(root)
     scan = ProcessScan(source, Part.STAT | Part.OOM)
 
     def look() -> Snapshot:
@@ -138,7 +138,7 @@ def librank_look(root: Path, ranking: Ranking) -> Look:
         ranked = _ranked(list(rows.values()), ranking)
         text = _rank_text(ranked, shows_oom=ranking.sort == "oom")
         notes = [f"{read} of {count} processes readable"]
-        return Snapshot("librank", ranked, text, {}, [], notes, str(root), time.time())
+        return Snapshot("librank", ranked, text, {}, [], notes, str(root), taken_s(source))
 
     return look
 
@@ -202,7 +202,7 @@ def _rank_text(rows: Sequence[LibraryRow], *, shows_oom: bool) -> str:
 
 def showmap_look(root: Path, pid: int, how: ShowMap) -> Look:
     """How to look at the mappings of `pid` by their names as showmap does."""
-    source = TreeSource(root)
+    source = source_at(root)
 
     def look() -> Snapshot:
         read = read_areas(source, pid)
@@ -216,7 +216,7 @@ def showmap_look(root: Path, pid: int, how: ShowMap) -> Look:
             rows = [row for row in rows if row.private_dirty_kib or row.private_clean_kib]
         text = _map_text(rows, whole, how)
         totals = msgspec.structs.asdict(whole)
-        return Snapshot("showmap", rows, text, totals, read.absent, [], str(root), time.time())
+        return Snapshot("showmap", rows, text, totals, read.absent, [], str(root), taken_s(source))
 
     return look
 

@@ -6,7 +6,6 @@ last lines. Layouts are those of libmeminfo, Android 15.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +15,7 @@ import msgspec
 from memtwin.analysis import usage
 from memtwin.cli.columns_text import DASH
 from memtwin.cli.maps_view import read_areas
+from memtwin.cli.root import source_at, taken_s
 from memtwin.cli.view import Absent, Look, Snapshot
 from memtwin.errors import UserError
 from memtwin.observe.map_files import MapArea
@@ -23,7 +23,7 @@ from memtwin.observe.meminfo import MemInfo, parse_meminfo
 from memtwin.observe.processes import scan as process_scan
 from memtwin.observe.processes.record import Process
 from memtwin.observe.processes.scan import Part, ProcessScan
-from memtwin.observe.source import TreeSource, printable
+from memtwin.observe.source import ReasonedTree, printable
 from memtwin.observe.swaps import parse_mm_stat
 from memtwin.units import KIB
 
@@ -92,7 +92,7 @@ def rank_keys(sort: str) -> Callable[[RankRow], int]:
 def procrank_look(root: Path, sort: str = "pss", *, reverse: bool = False) -> Look:
     """How to rank the processes of `root`, by PSS unless `sort` says otherwise."""
     key = rank_keys(sort)
-    source = TreeSource(root)
+    source = source_at(root)
     scan = ProcessScan(source, Part.STAT | Part.COMMAND | Part.OOM)
 
     def look() -> Snapshot:
@@ -110,12 +110,12 @@ def procrank_look(root: Path, sort: str = "pss", *, reverse: bool = False) -> Lo
         text = _rank_text(rows, columns) + _machine_text(info, used_bytes)
         absent = [_NO_USWAP] if has_swap else []
         totals = msgspec.structs.asdict(usage.total(processes))
-        return Snapshot("procrank", rows, text, totals, absent, notes, str(root), time.time())
+        return Snapshot("procrank", rows, text, totals, absent, notes, str(root), taken_s(source))
 
     return look
 
 
-def read_meminfo(source: TreeSource) -> MemInfo | None:
+def read_meminfo(source: ReasonedTree) -> MemInfo | None:
     """What /proc/meminfo tells, if it can be read."""
     text = source.read("/proc/meminfo")
     try:
@@ -124,7 +124,7 @@ def read_meminfo(source: TreeSource) -> MemInfo | None:
         return None
 
 
-def zram_used_bytes(source: TreeSource) -> int | None:
+def zram_used_bytes(source: ReasonedTree) -> int | None:
     """What all zram devices take of memory; None without any."""
     found = []
     for name in source.names("/sys/block"):
@@ -153,7 +153,7 @@ def _swap_used_kib(info: MemInfo | None) -> int:
 
 
 def _rank_row(
-    process: Process, info: MemInfo | None, zram_bytes: int | None, source: TreeSource
+    process: Process, info: MemInfo | None, zram_bytes: int | None, source: ReasonedTree
 ) -> RankRow:
     z_swap, used_kib = None, _swap_used_kib(info)
     if zram_bytes is not None and process.swap_pss_bytes is not None and used_kib:
@@ -236,7 +236,7 @@ def procmem_look(root: Path, pid: int, sort: str = "map", *, resident_only: bool
     """How to look at each mapping of `pid` as procmem does; `sort`: map (their order), pss, uss."""
     if sort not in ("map", "pss", "uss"):
         raise UserError(f"--sort: found {sort!r}, allowed are map, pss, uss")
-    source = TreeSource(root)
+    source = source_at(root)
 
     def look() -> Snapshot:
         read = read_areas(source, pid)
@@ -251,7 +251,7 @@ def procmem_look(root: Path, pid: int, sort: str = "map", *, resident_only: bool
             rows = [row for row in rows if row.rss_kib]
         text = _mem_text(rows, whole)
         totals = {} if whole is None else msgspec.structs.asdict(whole)
-        return Snapshot("procmem", rows, text, totals, read.absent, [], str(root), time.time())
+        return Snapshot("procmem", rows, text, totals, read.absent, [], str(root), taken_s(source))
 
     return look
 

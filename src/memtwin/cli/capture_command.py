@@ -13,17 +13,18 @@ from memtwin.observe.source import TreeSource
 from memtwin.observe.tree_capture import Choice, Manifest, capture_tree, oom_reports
 
 
-def capture(root: Path, out: Path, *, processes: bool, command_lines: bool, oom_log: bool) -> None:
+def capture(root: Path, out: Path, choice: Choice) -> None:
     """Save the texts of `root` at `out`, and tell on stderr how complete they are."""
-    log = None
-    if oom_log:
-        from memtwin.observe.kernel_log import kernel_log
-
-        log = oom_reports(kernel_log() or "")
-    choice = Choice(processes=processes, command_lines=command_lines, oom_log=log)
     manifest = capture_tree(TreeSource(root), out, choice)
     for line in told(manifest, out):
         print(line, file=sys.stderr)
+
+
+def kept_log() -> str:
+    """The OOM reports of this host's kernel log."""
+    from memtwin.observe.kernel_log import kernel_log
+
+    return oom_reports(kernel_log() or "")
 
 
 def told(manifest: Manifest, out: Path) -> list[str]:

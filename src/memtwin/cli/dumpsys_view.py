@@ -7,7 +7,6 @@ observe's readers. Sums nothing itself. Layouts are those of Android 15.
 from __future__ import annotations
 
 import enum
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -30,13 +29,14 @@ from memtwin.analysis.android_memory import (
 from memtwin.cli.android_view import argument_zero, read_meminfo, zram_used_bytes
 from memtwin.cli.columns_text import DASH
 from memtwin.cli.maps_view import read_areas
+from memtwin.cli.root import source_at, taken_s
 from memtwin.cli.view import Absent, Look, Snapshot
 from memtwin.errors import UserError
 from memtwin.observe.kernel_mm import read_ksm
 from memtwin.observe.processes.record import Origin, Process
 from memtwin.observe.processes.scan import Part, ProcessScan
 from memtwin.observe.reading import Reading
-from memtwin.observe.source import TreeSource, printable
+from memtwin.observe.source import ReasonedTree, printable
 from memtwin.units import PAGE_SIZE
 
 _HEADER = "Applications Memory Usage (in Kilobytes):"
@@ -97,7 +97,7 @@ class Line(NamedTuple):
 
 def app_look(root: Path, pid: int, detail: Detail) -> Look:
     """How to look at the heaps of `pid` as `dumpsys meminfo PID` does."""
-    source = TreeSource(root)
+    source = source_at(root)
 
     def look() -> Snapshot:
         read = read_areas(source, pid)
@@ -112,13 +112,13 @@ def app_look(root: Path, pid: int, detail: Detail) -> Look:
         totals = msgspec.to_builtins(summary)
         absent = [*read.absent, _NO_UPTIME, _NO_HEAP, _NO_MTRACK, _NO_OBJECTS]
         return Snapshot(
-            "dumpsys-meminfo", rows, text, totals, absent, [], str(root), time.time(), version=2
+            "dumpsys-meminfo", rows, text, totals, absent, [], str(root), taken_s(source), version=2
         )
 
     return look
 
 
-def _header(source: TreeSource) -> str:
+def _header(source: ReasonedTree) -> str:
     """dumpApplicationMemoryUsageHeader(): milliseconds since boot, of two clocks."""
     words = (source.read("/proc/uptime") or "").split()
     try:
@@ -181,7 +181,7 @@ def _summary_text(summary: AppSummary, table: HeapTable) -> str:
 
 def machine_look(root: Path, detail: Detail) -> Look:
     """How to look at a whole phone as `dumpsys meminfo` does."""
-    source = TreeSource(root)
+    source = source_at(root)
     scan = ProcessScan(source, Part.STAT | Part.OOM | Part.USER)
 
     def look() -> Snapshot:
@@ -204,13 +204,13 @@ def machine_look(root: Path, detail: Detail) -> Look:
             notes.append("found no child of a zygote: every process counts as native")
         totals = {} if ram is None else msgspec.structs.asdict(ram)
         return Snapshot(
-            "dumpsys-meminfo-machine", rows, text, totals, absent, notes, str(root), time.time()
+            "dumpsys-meminfo-machine", rows, text, totals, absent, notes, str(root), taken_s(source)
         )
 
     return look
 
 
-def _phone_processes(scan: ProcessScan, source: TreeSource) -> tuple[list[PhoneProcess], int]:
+def _phone_processes(scan: ProcessScan, source: ReasonedTree) -> tuple[list[PhoneProcess], int]:
     """The processes whose mappings could be read, and how many have memory."""
     scan.missed.clear()
     found = [one for pid in scan.pids() if (one := scan.cheap(pid)) is not None]
@@ -227,7 +227,7 @@ def _phone_processes(scan: ProcessScan, source: TreeSource) -> tuple[list[PhoneP
     return processes, len(found)
 
 
-def _name(process: Process, source: TreeSource) -> str:
+def _name(process: Process, source: ReasonedTree) -> str:
     """What a process is called (ProcessCpuTracker.java getName(), Android 15)."""
     name = argument_zero(source.read_bytes(f"/proc/{process.pid}/cmdline"))
     if len(name) < 2:
@@ -299,7 +299,7 @@ def _kb(kib: int | None) -> str:
     return f"{DASH:>10}" if kib is None else f"{kib:>9,}K"
 
 
-def _ram_text(ram: PhoneRam, source: TreeSource, detail: Detail) -> str:
+def _ram_text(ram: PhoneRam, source: ReasonedTree, detail: Detail) -> str:
     """The last lines of ActivityManagerService.java dumpApplicationMemoryUsage()."""
     free = _sum(ram.cached_pss_kib, ram.cached_kernel_kib, ram.free_kib)
     lines = [

@@ -13,9 +13,10 @@ import msgspec
 
 from memtwin.analysis.ledger import Ledger, LedgerRow, ledger_changes, make_ledger
 from memtwin.cli.columns_text import DASH, Column, figure, size, table
+from memtwin.cli.root import source_at, taken_s
 from memtwin.cli.view import Absent, Look, Snapshot
 from memtwin.observe.ledger_texts import LedgerCounters, read_ledger_counters
-from memtwin.observe.source import Source, TreeSource
+from memtwin.observe.source import Source
 
 if TYPE_CHECKING:
     from memtwin.analysis.census import Census, CensusRow
@@ -48,13 +49,13 @@ class LedgerLooks:
         """What the kernel counts now."""
         return read_ledger_counters(self.source, self.dmesg)
 
-    def look(self, taken_s: float | None = None) -> Snapshot:
-        """The ledger of this moment, or of `taken_s` where the source is a stored one."""
-        taken_s = time.time() if taken_s is None else taken_s
+    def look(self, at_s: float | None = None) -> Snapshot:
+        """The ledger of this moment, or of `at_s` where the source is a stored one."""
+        at_s = time.time() if at_s is None else at_s
         counters = self.counters()
         ledger = make_ledger(counters)
-        before, self._first = self._first, self._first or (taken_s, ledger)
-        lines = _lines(ledger, before, taken_s)
+        before, self._first = self._first, self._first or (at_s, ledger)
+        lines = _lines(ledger, before, at_s)
         absent = [Absent(what, why) for what, why in counters.absent.items()]
         totals = {
             "mem_total_pages": ledger.total_pages,
@@ -62,13 +63,15 @@ class LedgerLooks:
             "sum_of_rows_pages": sum(row.pages for row in ledger.rows),
         }
         return Snapshot(
-            "ledger", lines, _text(lines, ledger), totals, absent, ledger.notes, self.root, taken_s
+            "ledger", lines, _text(lines, ledger), totals, absent, ledger.notes, self.root, at_s
         )
 
 
 def ledger_look(root: Path) -> Look:
     """How to look at the ledger of `root`."""
-    return LedgerLooks(TreeSource(root), str(root), _log_of(root)).look
+    source = source_at(root)
+    looks = LedgerLooks(source, str(root), _log_of(root))
+    return lambda: looks.look(taken_s(source))
 
 
 def _log_of(root: Path) -> str | None:
@@ -153,7 +156,7 @@ def census_look(root: Path) -> Look:
     from memtwin.analysis.census import take_census
     from memtwin.observe.kpage import NoFrames, read_frames
 
-    looks = LedgerLooks(TreeSource(root), str(root), _log_of(root))
+    looks = LedgerLooks(source_at(root), str(root), _log_of(root))
 
     def look() -> Snapshot:
         before = make_ledger(looks.counters())

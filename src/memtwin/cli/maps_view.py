@@ -5,7 +5,6 @@ Imports cli/view, cli/pmap_text, analysis/mapping_usage and observe's readers. S
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -26,11 +25,12 @@ from memtwin.cli.pmap_text import (
     pmap_text,
 )
 from memtwin.cli.ps_columns import shown_size
+from memtwin.cli.root import source_at, taken_s
 from memtwin.cli.view import Absent, Look, Snapshot
 from memtwin.errors import UserError
 from memtwin.observe.map_files import MapArea, MapText, parse_maps
 from memtwin.observe.processes.record import command_of
-from memtwin.observe.source import SmallFiles, TreeSource, printable
+from memtwin.observe.source import ReasonedTree, SmallFiles, printable
 
 PROC = "/proc"
 _STARTSTACK = 28  # man 5 proc_pid_stat, counted from 1; the state is the third
@@ -79,7 +79,7 @@ class Read(NamedTuple):
     absent: list[Absent]
 
 
-def read_areas(source: TreeSource, pid: int) -> Read:
+def read_areas(source: ReasonedTree, pid: int) -> Read:
     """The mappings of `pid` from its smaps, or from its maps where that can't be read.
 
     Raises UserError when neither can.
@@ -104,10 +104,10 @@ def maps_look(root: Path, pid: int, by: str, unit: str) -> Look:
     """How to look at the mappings of `pid`. Raises UserError for a `by` that is not one."""
     if by not in BY:
         raise UserError(f"--by: found {by!r}, allowed are {', '.join(BY)}")
-    source = TreeSource(root)
+    source = source_at(root)
 
     def look() -> Snapshot:
-        taken_s = time.time()
+        at_s = taken_s(source)
         read = read_areas(source, pid)
         areas = read.text.areas
         whole = mapping_usage.sum_of(areas, "total")
@@ -121,7 +121,7 @@ def maps_look(root: Path, pid: int, by: str, unit: str) -> Look:
             sums.sort(key=lambda row: -(row.pss_bytes or row.vss_bytes))
             text = _sum_text(sums, whole, by, unit)
         totals = msgspec.structs.asdict(whole)
-        return Snapshot("maps", rows, text, totals, read.absent, [], str(root), taken_s)
+        return Snapshot("maps", rows, text, totals, read.absent, [], str(root), at_s)
 
     return look
 
@@ -172,7 +172,7 @@ def _sum_text(rows: Sequence[MappingSum], whole: MappingSum, by: str, unit: str)
 
 def pmap_look(root: Path, pids: Sequence[int], words: PmapWords) -> Look:
     """How to look at the mappings of `pids` as pmap does."""
-    source = TreeSource(root)
+    source = source_at(root)
 
     def look() -> Snapshot:
         rows: list[AreaRow] = []
@@ -185,7 +185,7 @@ def pmap_look(root: Path, pids: Sequence[int], words: PmapWords) -> Look:
             rows += map(_row, task.areas if wide else in_range(task.areas, words.within))
             absent += missing
             text += pmap_text(task, words.layout, words.frame, words.names)
-        return Snapshot("pmap", rows, text, {}, absent, [], str(root), time.time())
+        return Snapshot("pmap", rows, text, {}, absent, [], str(root), taken_s(source))
 
     return look
 
@@ -210,7 +210,7 @@ def range_of(text: str) -> Range:
     return found
 
 
-def _task(source: TreeSource, pid: int) -> tuple[PmapTask, list[Absent]]:
+def _task(source: ReasonedTree, pid: int) -> tuple[PmapTask, list[Absent]]:
     files = SmallFiles(source, PROC, 1 << 17)
     try:
         stat = files.read(f"{pid}/stat")

@@ -5,14 +5,14 @@ Imports observe, analysis and the view framework. Does no arithmetic of its own.
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from memtwin.cli.columns_text import Column, figure, size, table
+from memtwin.cli.root import source_at, taken_s
 from memtwin.cli.view import Absent, Showing, Snapshot, show
 from memtwin.errors import UserError
-from memtwin.observe.source import TreeSource, printable
+from memtwin.observe.source import Tree, printable
 
 if TYPE_CHECKING:
     from memtwin.analysis.oom_next import Forecast, NextVictim
@@ -28,13 +28,11 @@ def oom_next(root: Path, cgroup: str | None, count: int, how: Showing) -> None:
     """Show who would be killed next below `root`, in memory cgroup `cgroup` or on the machine."""
     if count < 1:
         raise UserError(f"--count: found {count}, allowed is 1 or more")
-    if not root.is_dir():
-        raise UserError(f"--root: found no directory {root}")
-    source = TreeSource(root)
-    show(lambda: look(source, cgroup, count), how)
+    source = source_at(root)
+    show(lambda: look(source, cgroup, count)._replace(root=str(root)), how)
 
 
-def look(source: TreeSource, cgroup: str | None, count: int) -> Snapshot:
+def look(source: Tree, cgroup: str | None, count: int) -> Snapshot:
     """One look."""
     from memtwin.analysis.oom_next import forecast
     from memtwin.observe.oom.standing import (
@@ -74,8 +72,7 @@ def look(source: TreeSource, cgroup: str | None, count: int) -> Snapshot:
         },
         absent=absent,
         notes=notes,
-        root=str(source.root),
-        taken_s=time.time() if source.is_live else None,
+        taken_s=taken_s(source),
     )
 
 

@@ -19,12 +19,13 @@ from memtwin.analysis.usage import By, Usage
 from memtwin.cli import ps_columns
 from memtwin.cli.columns_text import table
 from memtwin.cli.ps_columns import Field, Layout
+from memtwin.cli.root import source_at, taken_s
 from memtwin.cli.view import Absent, Snapshot, SortableLook
 from memtwin.errors import UserError
 from memtwin.observe.processes import scan as process_scan
 from memtwin.observe.processes.record import Origin, Process
 from memtwin.observe.processes.scan import Part, ProcessScan
-from memtwin.observe.source import TreeSource
+from memtwin.observe.source import ReasonedTree
 
 if TYPE_CHECKING:
     from memtwin.observe.processes.budgeted_looks import BudgetedLooks
@@ -75,7 +76,7 @@ class ProcessLooks:
         names = ps_columns.chosen(self.fields, choice.columns, usual)
         self.sort = choice.sort or "pss"
         ps_columns.known(self.fields, self.sort, "sort")
-        source = TreeSource(choice.root)
+        source = source_at(choice.root)
         self.scan = ProcessScan(source, _parts(choice, [*names, self.sort]))
         self.layout = Layout(self.fields, names, choice.unit, _ram_bytes(choice, source))
         self.map_pattern = _pattern(choice.map_filter, "-M")
@@ -88,7 +89,7 @@ class ProcessLooks:
 
     def look(self) -> Snapshot:
         """The processes of this moment."""
-        taken_s = time.time()
+        at_s = taken_s(self.scan.source)
         processes = self._processes()
         if not processes and not self.scan.pids():
             raise UserError(f"--root: found no processes in {self.choice.root}/proc")
@@ -110,7 +111,7 @@ class ProcessLooks:
             _absent(self.scan),
             notes,
             str(self.choice.root),
-            taken_s,
+            at_s,
         )
 
     def by(self, column: str) -> Snapshot:
@@ -225,7 +226,7 @@ def _wanted(choice: Choice) -> Callable[[Process], bool] | None:
     return lambda process: bool(usage.matching([process], of_process, of_user))
 
 
-def _ram_bytes(choice: Choice, source: TreeSource) -> int:
+def _ram_bytes(choice: Choice, source: ReasonedTree) -> int:
     if choice.unit != ps_columns.PERCENT_UNIT:
         return 0
     from memtwin.observe.meminfo import parse_meminfo

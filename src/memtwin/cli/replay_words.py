@@ -163,6 +163,9 @@ def capture(
     processes: Annotated[
         bool, option("--processes", help="With --tree: those of each process too.")
     ] = False,
+    mappings: Annotated[
+        bool, option("--mappings", help="And what each of their mappings uses (smaps): much more.")
+    ] = False,
     no_cmdline: Annotated[
         bool, option("--no-cmdline", help="With --tree: leave command lines out.")
     ] = False,
@@ -174,17 +177,22 @@ def capture(
     if tree is None:
         from memtwin.cli import run_command
 
-        if processes or no_cmdline or oom_log:
+        if processes or mappings or no_cmdline or oom_log:
             raise UserError("capture: found a word of --tree without it, which it belongs to")
         run_command.capture(root, out)
         return
     from memtwin.cli import capture_command
+    from memtwin.observe.tree_capture import Choice
 
     if out is not None:
         raise UserError("--tree: found with --out, allowed is one of them")
-    capture_command.capture(
-        root, tree, processes=processes, command_lines=not no_cmdline, oom_log=oom_log
+    choice = Choice(
+        processes=processes or mappings,
+        mappings=mappings,
+        command_lines=not no_cmdline,
+        oom_log=capture_command.kept_log() if oom_log else None,
     )
+    capture_command.capture(root, tree, choice)
 
 
 def machines() -> None:

@@ -10,12 +10,12 @@ import time
 from pathlib import Path
 
 from memtwin.errors import UserError
-from memtwin.observe.source import TextSource, Tree, TreeSource
+from memtwin.observe.source import ReasonedTree, TextSource, Tree, TreeSource
 
 MANIFEST = "memtwin-manifest.json"
 
 
-def source_at(root: Path) -> Tree:
+def source_at(root: Path) -> ReasonedTree:
     """The texts at `root`. Raises UserError when it is neither a directory nor an archive."""
     if root.is_dir():
         if root != Path("/") and (root / MANIFEST).is_file():

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ import msgspec
 
 from memtwin.analysis.mapping_usage import ANONYMOUS
 from memtwin.analysis.whole_system import AreaOfSystem, whole_system
+from memtwin.cli.root import source_at, taken_s
 from memtwin.cli.smem_table import (
     BLANK,
     COUNT,
@@ -35,7 +35,7 @@ from memtwin.observe.map_files import MapArea
 from memtwin.observe.meminfo import MemInfo, parse_meminfo
 from memtwin.observe.processes.record import Process
 from memtwin.observe.processes.scan import GONE, Part, ProcessScan
-from memtwin.observe.source import TreeSource
+from memtwin.observe.source import ReasonedTree
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(k|K|kB|KB|M|MB|G|GB|T|TB)")
 _KIB_OF = {"k": 1, "K": 1, "M": 1 << 10, "G": 1 << 20, "T": 1 << 30}
@@ -170,24 +170,26 @@ def smem_look(root: Path, words: SmemWords) -> Look:
             (words.process_filter, "-P"), (words.map_filter, "-M"), (words.user_filter, "-U"),
         )
     ]  # fmt: skip
-    source = TreeSource(root)
+    source = source_at(root)
     scan = ProcessScan(source, Part.STAT | Part.COMMAND | Part.USER)
 
     def look() -> Snapshot:
-        taken_s = time.time()
+        at_s = taken_s(source)
         info, absent = _meminfo(source)
         rows: Sequence[Any]
         if words.report == "system":
             rows, notes = whole_system(info, ram_kib), list[str]()
         else:
             found, notes = _processes(scan, *patterns)
+            if not found and not scan.pids():
+                raise UserError(f"--root: found no processes in {root}/proc")
             rows = _grouped(found, words.report)
         rows = sorted_rows(rows, columns, names, sort)
         if words.style.reverse:
             rows.reverse()
         wholes = Wholes(ram_kib or info.mem_total_kib or 0, info.swap_total_kib or 0)
         text = smem_text(rows, columns, names, words.style, wholes)
-        return Snapshot(f"smem-{words.report}", rows, text, {}, absent, notes, str(root), taken_s)
+        return Snapshot(f"smem-{words.report}", rows, text, {}, absent, notes, str(root), at_s)
 
     return look
 
@@ -215,7 +217,7 @@ def _pattern(text: str | None, word: str) -> re.Pattern[str] | None:
         raise UserError(f"{word}: found {text!r}, allowed is a pattern ({fault})") from None
 
 
-def _meminfo(source: TreeSource) -> tuple[MemInfo, list[Absent]]:
+def _meminfo(source: ReasonedTree) -> tuple[MemInfo, list[Absent]]:
     text = source.read("/proc/meminfo")
     if text is None:
         return MemInfo(), [Absent("/proc/meminfo", source.why_not("/proc/meminfo"))]

@@ -54,6 +54,20 @@ class Tree(Source, Protocol):
         ...
 
 
+class ReasonedTree(Tree, Protocol):
+    """A tree that keeps why a text could not be read."""
+
+    reasons: dict[str, str]
+
+    def read_bytes(self, path: str) -> bytes | None:
+        """The bytes of `path`, or None when it can't be read."""
+        ...
+
+    def why_not(self, path: str) -> str:
+        """Why `path` could not be read, in words."""
+        ...
+
+
 class TreeSource:
     """Files below a root directory: "/" is the live host, anything else a captured tree.
 
@@ -285,14 +299,24 @@ class SmallFiles:
 
 
 class TextSource:
-    """Texts held in a mapping: a checkpoint of a recorded machine."""
+    """Texts held in a mapping: a checkpoint of a recorded machine, or an archive's."""
 
     def __init__(self, texts: Mapping[str, str]) -> None:
         self.texts = texts
+        self.reasons: dict[str, str] = {}  # path -> why it is not among them, where that is known
 
     def read(self, path: str) -> str | None:
         """The text of `path`, or None."""
         return self.texts.get(path)
+
+    def read_bytes(self, path: str) -> bytes | None:
+        """The bytes of `path`, or None."""
+        text = self.texts.get(path)
+        return None if text is None else text.encode(errors="surrogateescape")
+
+    def why_not(self, path: str) -> str:
+        """Why `path` is not there, in words."""
+        return f"{path}: {self.reasons.get(path, os.strerror(errno.ENOENT))}"
 
     def names(self, directory: str) -> list[str]:
         """What lies directly in `directory`, sorted."""

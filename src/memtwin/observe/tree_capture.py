@@ -51,6 +51,7 @@ _PROCESS = (
     "stat", "statm", "status", "smaps_rollup", "maps", "comm", "cgroup", "oom_score",
     "oom_score_adj", "io", "numa_maps",
 )  # fmt: skip
+_MAPPINGS = "smaps"  # several times the size of all others together
 _COMMAND_LINES = ("/proc/cmdline", "cmdline")
 # of a cgroup: reading these fails, waits, or walks every object
 # (mm/memcontrol.c mem_cgroup_legacy_files[], v6.1)
@@ -64,6 +65,7 @@ class Choice(msgspec.Struct, kw_only=True):
     """What is saved besides the system's own texts."""
 
     processes: bool = False
+    mappings: bool = False  # of processes: what each of their mappings uses
     command_lines: bool = True
     oom_log: str | None = None  # the kernel's log, of which only OOM reports are kept
 
@@ -126,6 +128,7 @@ def _process(
     source: TreeSource, pid: str, choice: Choice, manifest: Manifest
 ) -> Iterator[tuple[str, bytes]]:
     names = [*_PROCESS, *(_COMMAND_LINES[1:] if choice.command_lines else ())]
+    names += [_MAPPINGS] if choice.mappings else []
     readable = True
     for name in names:
         path = f"/proc/{pid}/{name}"
