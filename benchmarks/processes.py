@@ -1,10 +1,12 @@
 """Owns the measurements of observing processes: what a look costs, and whom it stalls.
 
-Run `python benchmarks/processes.py`; it writes benchmarks/processes.md. CPU time is judged.
+Run `python benchmarks/processes.py`; it writes benchmarks/processes.md. CPU time is judged, but of
+stalls: those want a quiet machine.
 """
 
 from __future__ import annotations
 
+import argparse
 import gzip
 import os
 import platform
@@ -177,31 +179,68 @@ def budgeted(pid: int, stop: threading.Event) -> None:
 READERS = {"none": nobody, "naive 1 Hz": naive, "memtwin, 1 %": budgeted}
 
 
-def main() -> None:
-    """Measure and write the page."""
-    rows, costs = speed(), calibration()
+def machine() -> str:
+    """Where a section was measured."""
+    load = os.getloadavg()[1]
+    return f"Linux {platform.release()}, {os.cpu_count()} CPUs at a load of {load:.0f}."
+
+
+def speed_section() -> str:
+    """The cost of a look."""
+    return "\n".join([
+        f"## Cost of a look at {PROCESSES} idle Python processes", "",
+        f"CPU time, median of {ROUNDS} rounds in one run; the programs' least of 2.", machine(), "",
+        "| what | CPU | ratio |", "| --- | ---: | ---: |", *speed(), "",
+    ])  # fmt: skip
+
+
+def costs_section() -> str:
+    """What one smaps_rollup costs."""
+    return "\n".join([
+        "## Cost of one smaps_rollup", "", machine(), "",
+        "| resident pages | mappings | CPU |", "| ---: | ---: | ---: |", *calibration(), "",
+    ])  # fmt: skip
+
+
+def stalls_section() -> str:
+    """What a look does to the process it looks at."""
     with tempfile.TemporaryDirectory() as directory:
         program = Path(directory) / "stall_victim"
         source = str(HERE / "stall_victim.c")
         subprocess.run(["gcc", "-O2", source, "-o", str(program)], check=True)
         stalls = [stall(program, kind, one) for kind in ("fault", "map") for one in READERS]
-    text = [
-        "# Observing processes", "",
-        f"Linux {platform.release()}, {os.cpu_count()} CPUs at a load of {os.getloadavg()[1]:.0f}."
-        " Made by `python benchmarks/processes.py`.", "",
-        f"## Cost of a look at {PROCESSES} idle Python processes", "",
-        "CPU time, median of 7 rounds in one run; the programs' least of 2.", "",
-        "| what | CPU | ratio |", "| --- | ---: | ---: |", *rows, "",
-        "## Cost of one smaps_rollup", "",
-        "| resident pages | mappings | CPU |", "| ---: | ---: | ---: |", *costs, "",
+    return "\n".join([
         f"## Stall of a process with {STALL_MIB} MiB resident, {STALL_S} s each", "",
-        "`fault` touches a page again and again, `map` maps and unmaps one. This kernel"
-        f" {per_vma_locks()}.", "",
+        "`fault` touches a page again and again, `map` maps and unmaps one; what stalls them is a"
+        " reader,", f"or another program on the machine. {machine()} It {per_vma_locks()}.", "",
         "| victim | reader | operations | slowest | p99.99 | over 100 us |",
         "| --- | --- | ---: | ---: | ---: | ---: |", *stalls, "",
-    ]  # fmt: skip
-    (HERE / "processes.md").write_text("\n".join(text))
-    print("\n".join(text))
+    ])  # fmt: skip
+
+
+SECTIONS = {"speed": speed_section, "costs": costs_section, "stalls": stalls_section}
+HEAD = """# Observing processes
+
+Made by `python benchmarks/processes.py`; with `speed`, `costs` or `stalls` only that section is
+measured anew. Each says on which machine.
+
+"""
+
+
+def main() -> None:
+    """Measure what is asked for, and write it into the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=" ".join(SECTIONS))
+    asked = parser.parse_args().sections or list(SECTIONS)
+    for name in asked:
+        if name not in SECTIONS:
+            parser.error(f"found {name!r}, allowed are {', '.join(SECTIONS)}")
+    page = HERE / "processes.md"
+    _, *before = page.read_text().split("\n## ")
+    kept = dict(zip(SECTIONS, (f"## {one}" for one in before), strict=False))
+    kept |= {name: SECTIONS[name]() for name in asked}
+    page.write_text(HEAD + "\n".join(kept[name].rstrip() + "\n" for name in SECTIONS))
+    print(page.read_text())
 
 
 if __name__ == "__main__":
