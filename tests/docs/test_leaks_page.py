@@ -1,4 +1,4 @@
-"""docs/LEAKS.md shows what its scripts print: the leaks of a program and of a kernel in the twin."""
+"""docs/LEAKS.md shows what its scripts print: leaks of a program and of a kernel in the twin."""
 
 from __future__ import annotations
 
