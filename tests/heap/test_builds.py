@@ -127,6 +127,17 @@ def test_filling_blocks_touches_the_pages_that_it_touches_in_that_version(
     _expect_the_same(library, driver, events, "glibc.malloc.perturb=85", touches=1)
 
 
+@pytest.mark.parametrize("name", ["wide", "memalign", "realloc_large", "calloc", "everything"])
+def test_checked_blocks_lie_where_that_version_puts_them(
+    library: Library, driver: Path, name: str
+) -> None:
+    if not rules_of(library.version).has_check_hooks:
+        pytest.skip(f"glibc {library.version} checks in another library")
+    tunables = "glibc.malloc.check=3"
+    _expect_the_same(library, driver, seq.sequence(name, 5, EVENTS), tunables, touches=1)
+    _expect_the_same(library, driver, seq.threaded(name, 5, 4, EVENTS), tunables, touches=1)
+
+
 def test_an_alignment_that_is_no_power_of_two_is_taken_or_refused_as_in_that_version(
     library: Library, driver: Path
 ) -> None:

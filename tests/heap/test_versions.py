@@ -134,8 +134,19 @@ def test_huge_pages_of_heaps_are_refused_before_2_35_and_other_sizes_always() ->
         _heap("2.41", "glibc.malloc.hugetlb=1G")
 
 
+def test_checking_is_of_the_library_itself_to_2_33_and_not_since() -> None:
+    heap = _heap("2.33", "glibc.malloc.check=3")
+    blocks = [heap.malloc(24) for _ in range(2)]
+    assert blocks[1] - blocks[0] == 48  # 32 without the byte more
+    assert heap.usable_size(blocks[0]) == 24
+    heap.run_as(1)
+    assert heap.malloc(24) - blocks[1] == 48  # threads share the first arena
+    with pytest.raises(UserError, match=r"since glibc 2\.34"):
+        _heap("2.34", "glibc.malloc.check=3")
+
+
 def test_words_that_are_no_setting_are_refused_with_what_is_allowed() -> None:
-    for text in ("M_NOTHING=1", "M_TOP_PAD", "M_CHECK_ACTION=1", "glibc.malloc.check=3"):
+    for text in ("M_NOTHING=1", "M_TOP_PAD", "M_CHECK_ACTION=1"):
         with pytest.raises(UserError, match="--set"):
             parse_change(text)
     with pytest.raises(UserError, match=r"2\.31 to 2\.41"):

@@ -56,7 +56,6 @@ _TUNABLES_OF_MALLOPT = {
 }
 _REFUSED = {
     "M_CHECK_ACTION": "it does nothing since glibc 2.34",
-    "check": "it needs another allocator, libc_malloc_debug",
 }
 _MOST = {"M_MXFAST": MAX_FAST_SIZE, "mxfast": MAX_FAST_SIZE}
 
@@ -131,7 +130,7 @@ def _tunables_bytes(changes: tuple[tuple[str, int], ...]) -> int:
 
 
 def _tunables() -> list[str]:
-    own = ["tcache_max", "tcache_count", "tcache_unsorted_limit", "hugetlb"]
+    own = ["tcache_max", "tcache_count", "tcache_unsorted_limit", "hugetlb", "check"]
     return [*_TUNABLES_OF_MALLOPT, *own]
 
 
@@ -149,6 +148,11 @@ def apply_change(par: MallocPar, rules: Rules, name: str, value: int) -> None:
         done, allowed = int(par.set_tcache_max(value)), f"0 to {MAX_TCACHE_SIZE}"
     elif short == "tcache_count":
         done, allowed = int(par.set_tcache_count(value)), f"0 to {MAX_TCACHE_COUNT}"
+    elif short == "check":
+        done = rules.has_check_hooks
+        allowed = "none since glibc 2.34: it is another allocator then, libc_malloc_debug"
+        par.checks = int(value != 0)
+        par.no_dyn_threshold = par.no_dyn_threshold or par.checks  # its free() moves no threshold
     elif short == "hugetlb":
         done = int(rules.knows_hugetlb and par.set_hugetlb(value))
         allowed = "0, 1, 2 or 2097152, since glibc 2.35"

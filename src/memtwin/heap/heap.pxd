@@ -45,9 +45,12 @@ cdef class Heap:
     cdef readonly ThreadArenas thread_arenas
     cdef public int is_threaded
     cdef readonly long long zeroed_bytes
+    cdef readonly dict requested
     cpdef int arena_for_chunk(self, long long p) except? -1
     cdef int _arena(self, long long size) except? -1
     cdef int _init_tcache(self) except? -1
+    cdef long long _checked_malloc(self, long long size) except? -1
+    cdef long long _checked(self, long long p, long long size) except? -1
     cdef long long _cached(self, long long i) noexcept
     cdef int _cache(self, long long p, long long size) noexcept
     cdef long long _from_arenas(self, long long size, long long nb) except? -1

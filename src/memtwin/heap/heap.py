@@ -66,6 +66,7 @@ class Heap:
         self.thread_arenas = ThreadArenas(arenas, heaps, par)
         self.is_threaded = 0  # SINGLE_THREAD_P is false
         self.zeroed_bytes = 0  # by the last calloc
+        self.requested: dict[int, int] = {}  # bytes asked for, by row, of checked blocks
         arenas.init_state()
         arenas.attached_threads[0] = 1
 
@@ -73,7 +74,7 @@ class Heap:
 
     def run_as(self, thread: int) -> None:
         """From now on this thread calls; 0 is the main one. A new number is a new thread."""
-        if thread:
+        if thread and self.par.checks == 0:  # checked blocks are all of main_arena
             self.is_threaded = 1
         self.thread_arenas.make_room(thread)
         self.tcache.run_as(thread)
@@ -120,7 +121,7 @@ class Heap:
         """malloc/malloc.c tcache_init(), glibc 2.36."""
         p: cython.longlong
         thread: cython.longlong = self.tcache.thread
-        if self.tcache.shutting_down[thread]:
+        if self.tcache.shutting_down[thread] or self.par.checks:
             return 0
         p = self._from_arenas(SIZEOF_TCACHE, SIZEOF_TCACHE + CHUNK_HDR_SZ)
         if p:
@@ -171,12 +172,31 @@ class Heap:
         if nb < MINSIZE:
             nb = MINSIZE
         if self.tcache.own_chunk[self.tcache.thread] == 0:
+            if self.par.checks:
+                return self._checked_malloc(size)
             self._init_tcache()
         p = self._cached((nb - MINSIZE) >> 4)
         if p == 0:
             p = self._from_arenas(size, nb)
         if p and self.memory.touching:
             self._touch(p, CHUNK_HDR_SZ + size)
+        return p
+
+    @cython.cfunc
+    @cython.exceptval(-1)
+    def _checked_malloc(self, size: cython.longlong) -> cython.longlong:
+        """malloc/hooks.c malloc_check(), glibc 2.33: a byte more, behind what was asked for."""
+        nb: cython.longlong = (size + 1 + SIZE_SZ + MALLOC_ALIGN_MASK) & ~MALLOC_ALIGN_MASK
+        return self._checked(self._from_arenas(size + 1, max(MINSIZE, nb)), size)
+
+    @cython.cfunc
+    @cython.exceptval(-1)
+    def _checked(self, p: cython.longlong, size: cython.longlong) -> cython.longlong:
+        """malloc/hooks.c mem2mem_check(), glibc 2.33: what is behind the block is filled."""
+        if p:
+            self.requested[p] = size
+            if self.memory.touching:
+                self._touch(p, self.word[2 * p + 1] & ~SIZE_BITS)
         return p
 
     @cython.cfunc
@@ -255,6 +275,9 @@ class Heap:
             return 0
         nb = max(MINSIZE, (size + SIZE_SZ + MALLOC_ALIGN_MASK) & ~MALLOC_ALIGN_MASK)
         if self.tcache.own_chunk[self.tcache.thread] == 0:
+            if self.par.checks:
+                p = self._checked_malloc(size)
+                return self._zeroed(p, size, size) if p else 0
             self._init_tcache()
         i = (nb - MINSIZE) >> 4
         if self.par.calloc_uses_tcache and self.tcache.has(i):
@@ -322,6 +345,8 @@ class Heap:
             ):
                 return p
         p = self._reallocate(p, size)
+        if self.par.checks:
+            return self._checked(p, size)
         if p and self.memory.touching:
             self._touch(p, CHUNK_HDR_SZ + size)
         return p
@@ -339,7 +364,8 @@ class Heap:
             arena = self.arena_for_chunk(p)
         if size < 0 or size > PTRDIFF_MAX - 64:
             return 0
-        nb = max(MINSIZE, (size + SIZE_SZ + MALLOC_ALIGN_MASK) & ~MALLOC_ALIGN_MASK)
+        nb = size + self.par.checks + SIZE_SZ + MALLOC_ALIGN_MASK
+        nb = max(MINSIZE, nb & ~MALLOC_ALIGN_MASK)
         if self.word[2 * p + 1] & IS_MMAPPED:
             moved = self.resize.mremap_chunk(p, nb)
             if moved or self.memory.fault:
@@ -377,7 +403,8 @@ class Heap:
         alignment = rounded
         if size < 0 or size > PTRDIFF_MAX - 64 - 2 * alignment or self.memory.fault:
             return 0
-        nb = max(MINSIZE, (size + SIZE_SZ + MALLOC_ALIGN_MASK) & ~MALLOC_ALIGN_MASK)
+        nb = size + self.par.checks + SIZE_SZ + MALLOC_ALIGN_MASK
+        nb = max(MINSIZE, nb & ~MALLOC_ALIGN_MASK)
         p = 0
         if self.par.memalign_uses_tcache and self.tcache.has((nb - MINSIZE) >> 4):
             p = self.tcache.get_aligned((nb - MINSIZE) >> 4, alignment)
@@ -387,6 +414,8 @@ class Heap:
             if p == 0 and arena != NO_ARENA and self.is_threaded and self.memory.fault == 0:
                 arena = self.thread_arenas.retry(self.tcache.thread, arena, size)
                 p = self.resize.memalign_chunk(arena, alignment, nb)
+        if self.par.checks:
+            return self._checked(p, size)
         if p and self.memory.touching:
             self._touch(p, CHUNK_HDR_SZ + size)
         return p
@@ -396,6 +425,8 @@ class Heap:
     def usable_row(self, p: cython.longlong) -> cython.longlong:
         """malloc/malloc.c musable(), glibc 2.36: bytes that the program may use."""
         size: cython.longlong = self.word[2 * p + 1] & ~SIZE_BITS
+        if self.par.checks:
+            return self.requested.get(p, 0)
         if self.word[2 * p + 1] & IS_MMAPPED:
             return size - CHUNK_HDR_SZ
         if self.word[2 * (p + (size >> 4)) + 1] & PREV_INUSE:

@@ -22,6 +22,7 @@ cdef class MallocPar:
     cdef public long long hp_bytes
     cdef public long long heap_min_bytes
     cdef public long long heap_max_bytes
+    cdef public int checks
     cdef public int perturb
     cdef readonly int heap_info_bytes
     cdef readonly int threshold_is_capped

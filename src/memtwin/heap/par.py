@@ -65,6 +65,7 @@ class MallocPar:
         self.hp_bytes = 0  # hp_pagesize; 0: nothing is from the pool of huge pages
         self.heap_min_bytes = HEAP_MIN_SIZE
         self.heap_max_bytes = HEAP_MAX_SIZE
+        self.checks = 0  # using_malloc_checking: each block has a byte more
         self.perturb = 0  # perturb_byte: blocks are filled as they come and go
         self.set_max_fast(DEFAULT_MXFAST)
         self.heap_info_bytes = rules.heap_info_bytes

@@ -39,6 +39,8 @@ class Rules:
     calloc_uses_tcache: int
     # malloc/malloc.c _int_free_create_chunk(), glibc 2.41: small chunks go to their bin at once
     small_chunks_skip_unsorted: int
+    # malloc/hooks.c __malloc_check_init(), glibc 2.31 to 2.33; since then in another library
+    has_check_hooks: int
     # malloc/malloc.c do_set_hugetlb(), glibc 2.35
     knows_hugetlb: int
     # malloc/arena.c ptmalloc_init(), glibc 2.39: huge pages of the pool set the mmap threshold
@@ -65,6 +67,7 @@ def rules_of(version: str) -> Rules:
         memalign_merges=int(number >= 38),
         calloc_uses_tcache=int(number >= 41),
         small_chunks_skip_unsorted=int(number >= 41),
+        has_check_hooks=int(number <= 33),
         knows_hugetlb=int(number >= 35),
         hugetlb_sets_threshold=int(number >= 39),
         aligned_alloc_checks=int(number >= 38),
