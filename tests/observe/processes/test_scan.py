@@ -347,3 +347,23 @@ def test_a_stopped_process_is_read_the_same_again_and_again() -> None:
     finally:
         child.kill()
         child.communicate()
+
+
+def test_a_look_for_the_usual_columns_opens_three_files_of_a_process_and_no_directory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scan = ProcessScan(TreeSource("/"), Part.USER | Part.COMMAND)
+    opened: list[str] = []
+    real = os.open
+
+    def counted(path: str, flags: int, *more: int, dir_fd: int | None = None) -> int:
+        opened.append(path)
+        return real(path, flags, *more, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "open", counted)
+    process = scan.cheap(os.getpid())
+    assert process is not None
+    assert scan.costly(process)
+    assert process.pss_bytes
+    pid = os.getpid()
+    assert opened == [f"{pid}/statm", f"{pid}/cmdline", f"{pid}/smaps_rollup"]
