@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random
+
 import msgspec
 import pytest
 from tests.sweep.bound_texts import low_zone, one_node, pieces
 
 from memtwin.analysis.oom_cause import cause_of
+from memtwin.cli.oom_bound_words import bound_sentences
 from memtwin.cli.oom_what_if_text import what_if_text
 from memtwin.observe.oom.records import OomReport
 from memtwin.observe.oom.report import read_oom_log
@@ -99,3 +102,31 @@ def test_the_answer_is_told_in_sentences_instead_of_a_refusal() -> None:
     assert "fails as before" in text
     report = _report(low_zone())
     assert kind_of(report, cause_of(report)) is Kind.LOW_ZONE
+
+
+def test_a_report_with_any_figures_is_answered_or_refused_in_words() -> None:
+    rng = random.Random(11)
+    answered = refused = 0
+    for _ in range(60):
+        report = _report(rng.choice((pieces, low_zone, one_node))())
+        assert report.mem_info is not None
+        assert report.invocation is not None
+        assert report.verdict is not None
+        for zone in report.mem_info.zones:
+            if rng.random() < 0.5:
+                zone.blocks = tuple(rng.choice((0, 0, 1, 5, 200, 3000)) for _ in range(11))
+                zone.kib["free"] = sum(4 * count << k for k, count in enumerate(zone.blocks))
+                zone.block_types = tuple(rng.choice(("", "U", "UM", "C", "H")) for _ in range(11))
+            zone.kib["free_cma"] = rng.choice((0, 0, rng.randrange(50_000)))
+            zone.node = rng.choice((zone.node, zone.node, rng.randrange(3)))
+            zone.lowmem_reserve_pages = rng.choice((zone.lowmem_reserve_pages, (), (5,)))
+        report.invocation.order = rng.choice((0, 1, 3, 9, -1))
+        report.verdict.mems_allowed = rng.choice(("0", "1", "0-1", "7", ""))
+        found = bound_of(report)
+        if isinstance(found, str):
+            assert found
+            refused += 1
+        else:
+            assert bound_sentences(found) or not found.refused
+            answered += 1
+    assert min(answered, refused) > 5

@@ -53,6 +53,7 @@ _FLAGS = {
 _START_64 = {"DMA": 0, "DMA32": 16 * MIB, "Normal": 4 * GIB}
 _START_32 = {"DMA": 0, "Normal": 16 * MIB, "HighMem": 896 * MIB}
 _DMA_END = 16 * MIB
+_MOST_RAM = 1 << 40
 _MOVABLE = ("active_anon", "inactive_anon", "active_file", "inactive_file")
 _BLOCK_PAGES = 1 << MAX_ORDER
 
@@ -168,7 +169,14 @@ class _Twin:
         while largest // self.scale > MOST_FREE_PAGES:
             self.scale *= 2
 
-    def answer(self) -> Bound:
+    def answer(self) -> Bound | str:
+        """The answer, or why the zones cannot be rebuilt."""
+        if self.nodes is not None and not self.nodes & {zone.node or 0 for zone in self.zones}:
+            return "the nodes that the request may use are not in the text"
+        if not any(zone.reachable for zone in self.cause.zones):
+            return "the zones that the request may use are not in the text"
+        if self._machine(_Ask(gfp=self.gfp, order=self.order, nodes=self.nodes)) is None:
+            return "a zone has more free than it can have where it lies"
         target = self._target()
         node = f" of node {target.node}" if len({z.node for z in self.zones}) > 1 else ""
         asked = _Ask(gfp=self.gfp, order=self.order, nodes=self.nodes)
@@ -273,7 +281,8 @@ class _Twin:
     def _machine(self, ask: _Ask) -> Machine | None:
         """A machine whose zones have the report's free blocks and marks; None: impossible."""
         high = any(zone.name == "HighMem" for zone in self.zones)
-        at = dict(_START_32 if high else _START_64)
+        starts = _START_32 if high else _START_64
+        at = dict(starts)
         lines = ['name = "zones of an OOM report"', 'thp = "never"', "reserved = 0"]
         lines += ['kernel = "6.1"', 'arch = "i686"'] if high else ['kernel = "6.12"']
         # the request's own node first; those that it may not use are not there
@@ -281,21 +290,26 @@ class _Twin:
         own = min(self.nodes) if self.nodes else 0
         order = sorted({zone.node or 0 for zone in shown}, key=lambda node: (node != own, node))
         numbers = {node: place for place, node in enumerate(order)}
+        ranges = []
         for zone in sorted(shown, key=lambda zone: numbers[zone.node or 0]):
             begin = at[zone.name]
-            at[zone.name] = begin + self._room_bytes(zone, ask)
+            at[zone.name] = end = begin + self._room_bytes(zone, ask)
             if zone.name == "DMA":  # it ends there, whatever it is to hold
-                if self._free_pages(zone, ask) * PAGE_SIZE > _DMA_END:
-                    return None
-                at["DMA"] = _DMA_END
-            lines += ["[[memory]]", f"start = {begin}", f"end = {at[zone.name]}"]
-            lines += [f"node = {numbers[zone.node or 0]}"]
+                at["DMA"] = end = _DMA_END
+            if end > min([one for one in starts.values() if one > begin], default=_MOST_RAM):
+                return None
+            if end > begin:
+                ranges.append((begin, end, numbers[zone.node or 0]))
+        for begin, end, node in sorted(ranges):
+            lines += ["[[memory]]", f"start = {begin}", f"end = {end}", f"node = {node}"]
         machine = Machine(config_from_text("\n".join(lines) + "\n", "oom explain"))
         twins = {(z.node, z.name): z for z in machine.kernel.page_alloc.zones.zones}
         machine.kernel.page_alloc.drain_all_pages()
-        for zone in shown:
+        filled = [
             self._fill(machine, twins[numbers[zone.node or 0], zone.name], zone, ask)
-        return machine
+            for zone in shown
+        ]
+        return machine if all(filled) else None
 
     def _blocks(self, zone: ZoneText, ask: _Ask) -> list[int]:
         """Free blocks by order, as the twin is to have them."""
@@ -324,8 +338,8 @@ class _Twin:
         # one block beyond for each kind that has page blocks of its own, and one for the twin
         return (-(-pages // _BLOCK_PAGES) + 3) * _BLOCK_PAGES * PAGE_SIZE
 
-    def _fill(self, machine: Machine, twin: Zone, zone: ZoneText, ask: _Ask) -> None:
-        """Give the twin's zone the free blocks and marks of the report's."""
+    def _fill(self, machine: Machine, twin: Zone, zone: ZoneText, ask: _Ask) -> bool:
+        """Give the twin's zone the free blocks and marks of the report's; False: no room."""
         buddy, zones = machine.kernel.page_alloc.buddy, machine.kernel.page_alloc.zones
         buddy.thread_all(twin)
         chunks: list[int] = []
@@ -338,6 +352,8 @@ class _Twin:
             for _ in range(count):
                 at, end = room.get(migratetype, (0, 0))
                 if at + (1 << order) > end:
+                    if not chunks:
+                        return False
                     at = chunks.pop()
                     end = at + _BLOCK_PAGES
                     for block in range(at >> PAGEBLOCK_SHIFT, end >> PAGEBLOCK_SHIFT):
@@ -354,6 +370,7 @@ class _Twin:
         for index in range(len(twin.lowmem_reserve)):
             pages = reserve[index] if index < len(reserve) and not ask.no_reserve else 0
             twin.lowmem_reserve[index] = pages // self.scale
+        return True
 
     def _typed(self, zone: ZoneText, blocks: list[int]) -> list[tuple[int, int, int]]:
         """(order, count, migrate type) of the free blocks, the largest first.
