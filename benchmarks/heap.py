@@ -90,6 +90,7 @@ def real_ns(program: Path, sequence: Sequence, directory: Path, recorder: str = 
 def main() -> int:
     """Measure, print, write."""
     library = str(library_path())
+    load = os.getloadavg()[0]
     lines = [
         "| sequence | twin, M pairs/s | C library, M pairs/s | twin / C library"
         " | recording costs, ns an event |",
@@ -116,7 +117,8 @@ def main() -> int:
         "# malloc: the twin beside the C library\n\n"
         f"Median of {ROUNDS} rounds, CPU time of one core; both sides ran the same"
         f" {2 * PAIRS:,} events twice, the second\ntime counted. `make bench` or"
-        " `python benchmarks/heap.py` makes this page.\n\n" + "\n".join(lines) + "\n"
+        " `python benchmarks/heap.py` makes this page; the load of the machine was"
+        f" {load:.1f} as it began.\n\n" + "\n".join(lines) + "\n"
     )
     (HERE / "heap.md").write_text(text)
     return 0

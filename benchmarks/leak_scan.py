@@ -11,6 +11,7 @@ it while nothing else runs.
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import subprocess
 import sys
@@ -129,7 +130,8 @@ def measure() -> str:
             "",
             "Made by `python benchmarks/leak_scan.py`; medians of"
             f" {SCANS} scans. Marking includes the index of blocks. Stood still is wall time, the"
-            " rest CPU time of memtwin's.",
+            " rest CPU time of memtwin's. The load of the machine was"
+            f" {os.getloadavg()[0]:.1f} as it began.",
             "",
             "| program | blocks | in use | stood still | read | walk | mark | marking | in all |",
             "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",

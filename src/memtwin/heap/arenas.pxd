@@ -16,6 +16,7 @@ cdef int UNLINK_SIZE
 cdef class Arenas:
     cdef readonly HeapMemory memory
     cdef I8 word
+    cdef long long end_row
     cdef U1 resident
     cdef public int count
     cdef public I8 top
@@ -34,6 +35,7 @@ cdef class Arenas:
     cdef int put_size(self, long long p, long long value) except -1
     cdef int put_foot(self, long long p, long long size) except -1
     cdef int link_between(self, long long p, long long bck, long long fwd) except -1
+    cdef int _is_outside(self, long long row) noexcept
     cdef int unlink_chunk(self, long long p) except? -1
     cdef int _unlink_size(self, long long p, long long fd) except? -1
     cdef int _broken(self, int fault) except? -1

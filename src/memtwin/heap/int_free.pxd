@@ -41,6 +41,8 @@ cdef class IntFree:
     cdef MallocPar par
     cdef Tcache tcache
     cdef I8 word
+    cdef long long end_row
+    cdef int _is_outside(self, long long row) noexcept
     cdef int _die(self, int fault) except? -1
     cpdef int free_chunk(self, int arena, long long p, int lock) except? -1
     cdef int _to_fastbin(self, int arena, long long p, long long size, int lock) except? -1

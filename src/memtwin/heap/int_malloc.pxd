@@ -38,8 +38,10 @@ cdef class IntMalloc:
     cdef IntFree int_free
     cdef SysMalloc sysmalloc
     cdef I8 word
+    cdef long long end_row
     cdef U1 resident
     cdef long long sorted_chunks
+    cdef int _is_outside(self, long long row) noexcept
     cdef long long _die(self, int fault) except? -1
     cpdef long long malloc_chunk(self, int arena, long long nb) except? -1
     cdef long long _from_fastbin(self, int arena, long long nb) except? -1

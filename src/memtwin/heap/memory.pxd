@@ -18,6 +18,7 @@ cdef class HeapMemory:
     cdef public I8 word
     cdef public U1 resident
     cdef readonly long long nr_rows
+    cdef readonly long long end_row
     cdef readonly long long main_first
     cdef readonly long long main_end
     cdef readonly long long mmap_first

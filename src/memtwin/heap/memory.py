@@ -68,6 +68,7 @@ class HeapMemory:
         self.word = words
         self.resident = resident
         self.nr_rows = size_bytes >> ROW_SHIFT
+        self.end_row = self.nr_rows - MMAP_SLOT_ROWS  # a chunk's links and sizes lie below
         blocks = self.nr_rows >> BLOCK_SHIFT
         self.main_first = BLOCK_ROWS
         self.main_end = (blocks // 2) << BLOCK_SHIFT  # first row of the blocks for other heaps
@@ -119,7 +120,7 @@ class HeapMemory:
     @cython.exceptval(check=False)
     def is_outside(self, row: cython.longlong) -> cython.int:
         """Whether reading at `row` would be a fault; then the process ends by SIGSEGV."""
-        if row < 1 or row >= self.nr_rows - 4:
+        if row < 1 or row >= self.end_row:
             self.fault = SEGV
             return 1
         return 0
