@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from tests.machine.scenarios import SCENARIOS, Scenario, description
+from tests.observe.recordings import DATA
 
 from memtwin.machine.config import config_from_text
 from memtwin.machine.machine import Machine
+from memtwin.observe.meminfo import parse_meminfo
 from memtwin.observe.processes.files import parse_process_stat
 from memtwin.observe.system import parse_pressure, parse_stat
+from memtwin.observe.vmallocinfo import parse_vmallocinfo
 from memtwin.process.task import TaskTimes
 from memtwin.workload.checkpoint import machine_files
 from memtwin.workload.language import parse_script
 from memtwin.workload.runner import Runner
+from memtwin.workload.script import case_runner
 
 TICK_NS = 10_000_000
 BESIDE = Scenario(
@@ -57,6 +63,16 @@ def spent_ns(machine: Machine) -> int:
 def busy_ns(machine: Machine) -> int:
     """How long CPUs were busy."""
     return int(machine.clock.cpu_ns) + int(machine.clock.beside_ns)
+
+
+def used_kib(machine: Machine) -> int:
+    line = next(x for x in machine.proc("meminfo").splitlines() if "VmallocUsed" in x)
+    return int(line.split()[1])
+
+
+def told_kib(machine: Machine) -> int:
+    areas = parse_vmallocinfo(machine.texts.read("/proc/vmallocinfo") or "")
+    return sum(area.pages or 0 for area in areas) * 4
 
 
 @pytest.mark.parametrize("name", [*SCENARIOS, "beside"])
@@ -182,32 +198,49 @@ def test_a_group_has_the_pressure_of_its_own_tasks() -> None:
 
 
 def test_vmallocinfo_adds_up_to_vmalloc_used_and_follows_stacks() -> None:
-    from memtwin.observe.vmallocinfo import parse_vmallocinfo
-
     machine = Machine(config_from_text(description("6.1"), "plain"))
 
-    def used_kib() -> int:
-        line = next(x for x in machine.proc("meminfo").splitlines() if "VmallocUsed" in x)
-        return int(line.split()[1])
-
-    def told_kib() -> int:
-        areas = parse_vmallocinfo(machine.texts.read("/proc/vmallocinfo") or "")
-        return sum(area.pages or 0 for area in areas) * 4
-
-    before = used_kib()
-    assert before == told_kib()
+    before = used_kib(machine)
+    assert before == told_kib(machine)
     owner = machine.spawn("owner").task
     objects = machine.kernel.kernel_objects
     area = objects.vmalloc(10_000, owner, ("grow",))
-    assert used_kib() == told_kib() == before + 16 + 12
+    assert used_kib(machine) == told_kib(machine) == before + 16 + 12
     assert "grow+0x0/0x0 pages=3 vmalloc N0=3" in (machine.texts.read("/proc/vmallocinfo") or "")
     objects.free(area, ("vmalloc",))
     machine.syscalls.exit(owner)
-    assert used_kib() == told_kib() == before + 16  # a stack of the dead is kept
+    assert used_kib(machine) == told_kib(machine) == before + 16  # a stack of the dead is kept
     before += 16
     processes = [machine.spawn(f"p{n}") for n in range(5)]
-    assert used_kib() == told_kib() == before + 4 * 16  # and used again
+    assert used_kib(machine) == told_kib(machine) == before + 4 * 16  # and used again
     for process in processes:
         process.kill()
     # two stacks of the dead are kept for each CPU
-    assert used_kib() == told_kib() == before + 16
+    assert used_kib(machine) == told_kib(machine) == before + 16
+
+
+@pytest.mark.parametrize("name", ["6.1", "6.12", "7.3"])
+def test_a_recorded_start_s_stacks_are_kept_and_those_of_the_dead_used_again(name: str) -> None:
+    recorded = json.loads((DATA / "starts" / f"{name}.json").read_text())
+    recorded["case"]["script"] = ["start P", "@P mmap A anon 1M", "@P fork Q", "@P fork R"]
+    info = parse_meminfo(recorded["start"]["files"]["/proc/meminfo"])
+    assert info.kernel_stack_kib is not None
+    assert info.vmalloc_used_kib is not None
+    stacks = info.kernel_stack_kib // 16 + 2  # two of the dead
+    others = info.vmalloc_used_kib // 4 - stacks * 4
+    line = "0x(____ptrval____)-0x(____ptrval____)   20480 kernel_clone+0xda/0x4a0 pages=4 vmalloc\n"
+    other = f"0x01-0x02 {(others + 1) * 4096} pcpu_create_chunk+0x1/0x2 pages={others} vmalloc\n"
+    recorded["setup"]["/proc/vmallocinfo"] = other + line * stacks
+    runner = case_runner(recorded)
+    machine = runner.machine
+    figures = [used_kib(machine)]
+    for command in parse_script(recorded["case"]["script"]):
+        runner.run_one(command)
+        figures.append(used_kib(machine))
+        assert figures[-1] == told_kib(machine), command.text()
+    assert (machine.texts.read("/proc/vmallocinfo") or "").startswith(other)
+    # P and Q take the two that were kept, R needs a new one
+    assert [figure - figures[0] for figure in figures] == [0, 0, 0, 0, 16]
+    for process in machine.processes.values():
+        process.kill()
+    assert used_kib(machine) == told_kib(machine) == figures[0]

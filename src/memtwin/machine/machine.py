@@ -26,9 +26,14 @@ from memtwin.machine.proc import twin_texts, twin_tree
 from memtwin.machine.process import Process
 from memtwin.machine.scheduler import Job, Scheduler
 from memtwin.machine.timers import Timers
+from memtwin.observe.meminfo import PATH as MEMINFO_PATH
+from memtwin.observe.meminfo import parse_meminfo
 from memtwin.observe.system import parse_pressure
+from memtwin.observe.vmallocinfo import PATH as VMALLOC_PATH
+from memtwin.observe.vmallocinfo import parse_vmallocinfo
 from memtwin.page.tunables import THP_NEVER
 from memtwin.process.init_image import InitImage, Operation
+from memtwin.process.kernel_stack import NR_CACHED_STACKS, STACK_KIB, STACK_PAGES
 from memtwin.process.task import Task
 
 PROC_TEXTS = (
@@ -102,6 +107,8 @@ class Machine:
         self.init_image = InitImage(self.syscalls, kernel.page_cache, self._boot_frame)
         self.init = self.init_image.make()
         kernel.tasks.next_pid = first_worker_pid(self.config)
+        for _ in range(cached_stacks_at_start(self.config)):
+            kernel.stacks.keep([self._boot_frame() for _ in range(STACK_PAGES)], 0)
         kernel.lru.lru_add_drain_all()
         kernel.task_objects.adopt(threads_at_start(self.config))
         self._show()
@@ -338,6 +345,21 @@ def first_worker_pid(config: MachineConfig) -> int:
     """The pid that a recorded machine gives next: the last one in its start's loadavg, plus 1."""
     words = config.start_texts.get("/proc/loadavg", "").split()
     return int(words[-1]) + 1 if words else 2
+
+
+def cached_stacks_at_start(config: MachineConfig) -> int:
+    """Stacks of dead tasks that a recorded start kept for the next ones.
+
+    What vmalloc gave for stacks, less those of living tasks (kernel/fork.c NR_CACHED_STACKS, v6.1).
+    MODEL: on a machine of several CPUs it is not told whose they are; none are kept then.
+    """
+    text, info = config.setup_texts.get(VMALLOC_PATH), config.start_texts.get(MEMINFO_PATH)
+    if text is None or info is None or config.nr_cpus > 1:
+        return 0
+    areas = parse_vmallocinfo(text)
+    given = sum(one.pages == STACK_PAGES and one.function == "kernel_clone" for one in areas)
+    living = (parse_meminfo(info).kernel_stack_kib or 0) // STACK_KIB
+    return min(max(given - living, 0), NR_CACHED_STACKS)
 
 
 def threads_at_start(config: MachineConfig) -> int:

@@ -29,6 +29,7 @@ from memtwin.observe.twin.sysfs import Content, SysTexts
 from memtwin.observe.twin.system import DiskView, SystemTexts, SystemView
 from memtwin.observe.twin.tree import Member, TwinTree
 from memtwin.observe.twin.vmalloc import vmalloc_area
+from memtwin.observe.vmallocinfo import PATH as VMALLOC_PATH
 from memtwin.observe.vmallocinfo import VmallocArea
 from memtwin.page.tunables import THP_MADVISE, THP_NEVER
 from memtwin.page_cache.constants import BLOCK_DEVICE
@@ -84,11 +85,15 @@ def twin_texts(kernel: Kernel, scheduler: Scheduler, pressures: Pressures) -> Tw
     rooms.stacks = lambda: _stacks(kernel)
     rooms.vmalloc_objects = lambda: _vmalloc_objects(kernel)
     rooms.pressure = pressures.text
-    return TwinTexts(rooms, kernel.config.start_texts)
+    start = dict(kernel.config.start_texts)
+    recorded = kernel.config.setup_texts.get(VMALLOC_PATH)
+    if recorded is not None:
+        start.setdefault(VMALLOC_PATH, recorded)
+    return TwinTexts(rooms, start)
 
 
-def _stacks(kernel: Kernel) -> list[dict[int, int]]:
-    return [_by_node(kernel, frames) for frames in kernel.stacks.stacks.values()]
+def _stacks(kernel: Kernel) -> dict[int, dict[int, int]]:
+    return {first: _by_node(kernel, frames) for first, frames in kernel.stacks.stacks.items()}
 
 
 def _by_node(kernel: Kernel, frames: Iterable[int]) -> dict[int, int]:

@@ -65,6 +65,13 @@ class KernelStacks:
         self.stacks[frames[0]] = frames
         return frames
 
+    def keep(self, frames: list[int], cpu: int) -> None:
+        """Booting left the stack of a dead task on `frames`: the next task on that CPU gets it."""
+        for pfn in frames:
+            self.mem.flags[pfn] |= PG_KSTACK
+        self.stacks[frames[0]] = frames
+        self.cached[cpu].append(frames)
+
     def nr_pages(self) -> int:
         """Pages of all stacks, which vmalloc gave (mm/vmalloc.c nr_vmalloc_pages, v6.1)."""
         return len(self.stacks) * STACK_PAGES

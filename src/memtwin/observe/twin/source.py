@@ -31,7 +31,7 @@ from memtwin.observe.scan import parse_flat, render_flat
 from memtwin.observe.slabinfo import SlabRow, parse_slabinfo, render_slabinfo
 from memtwin.observe.swaps import SwapRow, ZramMmStat, parse_mm_stat, render_mm_stat, render_swaps
 from memtwin.observe.twin.memcg import cgroup_text
-from memtwin.observe.twin.vmalloc import stack_areas
+from memtwin.observe.twin.vmalloc import stack_areas, without_stacks
 from memtwin.observe.twin.zones import (
     HUGE_PAGES,
     PRINTED_IN_THP,
@@ -41,7 +41,7 @@ from memtwin.observe.twin.zones import (
     zoneinfo_record,
 )
 from memtwin.observe.vmallocinfo import PATH as VMALLOC_PATH
-from memtwin.observe.vmallocinfo import VmallocArea, render_vmallocinfo
+from memtwin.observe.vmallocinfo import VmallocArea, parse_vmallocinfo, render_vmallocinfo
 from memtwin.observe.zoneinfo import ZoneInfo, ZoneText, parse_zoneinfo, render_zoneinfo
 from memtwin.page.flags import PAGEBLOCK_ORDER
 from memtwin.page.page_alloc import PageAlloc
@@ -95,7 +95,8 @@ class TwinRooms:
     pressure: Callable[[int, str], system.Pressure] | None = None
     process_text: Callable[[int, str], str | None] = lambda pid, name: None
     kswapd_failures: Callable[[int], int] = lambda node: 0
-    stacks: Callable[[], list[dict[int, int]]] = list  # of the kernel: node -> pages of each
+    # of the kernel: first frame -> node -> pages
+    stacks: Callable[[], dict[int, dict[int, int]]] = dict
     vmalloc_objects: Callable[[], list[VmallocArea]] = list  # that scripts allocated
     cgroup_root: str = "/cg"  # where the hierarchy is mounted
 
@@ -112,7 +113,7 @@ class TwinTexts:
         self._zone_offset: dict[tuple[int, str, str], int] = {}
         self._slab_offset: dict[str, tuple[int, ...]] = {}
         self._zram_offset: dict[str, tuple[int, ...]] = {}
-        self._stacks_at_start = len(rooms.stacks())
+        self._stacks_at_start = frozenset(rooms.stacks())
         if self.start:
             self._measure_offsets()
 
@@ -192,10 +193,13 @@ class TwinTexts:
         """/proc/vmallocinfo."""
         stacks, text = self.rooms.stacks(), self.start.get(VMALLOC_PATH)
         if text is not None:
-            grown = stack_areas(stacks[self._stacks_at_start :], 0)
-            return text + render_vmallocinfo([*self.rooms.vmalloc_objects(), *grown])
+            gone = len(self._stacks_at_start - stacks.keys())
+            left = without_stacks(parse_vmallocinfo(text), gone)
+            made = [one for first, one in stacks.items() if first not in self._stacks_at_start]
+            grown = stack_areas(made, 0)
+            return render_vmallocinfo([*left, *self.rooms.vmalloc_objects(), *grown])
         boot_pages = self._meminfo_offset.get("VmallocUsed", 0) >> (PAGE_SHIFT - 10)
-        areas = stack_areas(stacks, boot_pages)
+        areas = stack_areas(stacks.values(), boot_pages)
         return render_vmallocinfo([*self.rooms.vmalloc_objects(), *areas])
 
     def unusable_index(self) -> str:

@@ -35,6 +35,21 @@ def stack_areas(stacks: Iterable[Mapping[int, int]], boot_pages: int) -> list[Vm
     return areas
 
 
+def without_stacks(areas: list[VmallocArea], gone: int) -> list[VmallocArea]:
+    """A recorded start's `areas` without its last `gone` stacks, which were freed since.
+
+    >>> len(without_stacks(stack_areas([{0: 4}, {0: 4}], 0), 1))
+    1
+    """
+    kept = []
+    for area in reversed(areas):
+        if gone and area.function == "kernel_clone":
+            gone -= 1
+        else:
+            kept.append(area)
+    return kept[::-1]
+
+
 def vmalloc_area(at_vaddr: int, caller: str, by_node: Mapping[int, int]) -> VmallocArea:
     """An area of memory at `at_vaddr`; `by_node`: node -> pages."""
     pages = sum(by_node.values())
