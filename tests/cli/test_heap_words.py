@@ -55,6 +55,7 @@ def test_a_mistake_is_one_line_and_status_2(recording: Path, tmp_path: Path) -> 
         ("replay", str(recording), "--glibc", "3.0"),
         ("replay", str(recording), "--set", "M_CHECK_ACTION=1"),
         ("replay", str(recording), "--process", "1"),
+        ("replay", str(recording), "--limit", "32M"),
         ("record", "-o", str(tmp_path / "x")),
         ("show", str(recording), "--html", str(tmp_path / "no" / "p.html")),
     ):

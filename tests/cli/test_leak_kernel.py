@@ -128,7 +128,7 @@ def test_the_report_has_the_format_of_its_kernel(
     ("since", "root", "said"),
     [
         ("later", "loaded", "allowed is an earlier moment"),
-        ("nowhere", "loaded", "found"),
+        ("nowhere", "loaded", "--since: found"),
         ("empty", "loaded", "/proc/uptime"),
     ],
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from memtwin.cli.declared import Command, argument, option
+from memtwin.errors import UserError
 
 if TYPE_CHECKING:
     from memtwin.cli.heap_command import Wishes
@@ -70,6 +71,8 @@ def replay(
     """
     from memtwin.cli import heap_command
 
+    if limit is not None and machine is None:
+        raise UserError("--limit: found without --machine, which it belongs to")
     wishes = replayed.wishes()
     heap_command.replay(
         replayed.file, wishes, heap_command.OnMachine(machine, limit), "json" * as_json

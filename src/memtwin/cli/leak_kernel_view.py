@@ -43,7 +43,7 @@ def kernel(root: Path, looks: Looks, top: int, *, trigger: bool, as_json: bool) 
         time.sleep(looks.seconds)
         after = _look(source, absent, time.time())
     else:
-        earlier = source_at(looks.since)
+        earlier = source_at(looks.since, "--since")
         before = _look(earlier, absent, _up_s(earlier, looks.since))
         after = _look(source, absent, _up_s(source, root))
         if after.taken_s < before.taken_s:

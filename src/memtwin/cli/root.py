@@ -15,8 +15,11 @@ from memtwin.observe.source import ReasonedTree, TextSource, Tree, TreeSource
 MANIFEST = "memtwin-manifest.json"
 
 
-def source_at(root: Path) -> ReasonedTree:
-    """The texts at `root`. Raises UserError when it is neither a directory nor an archive."""
+def source_at(root: Path, word: str = "--root") -> ReasonedTree:
+    """The texts at `root`, which `word` named.
+
+    Raises UserError when it is neither a directory nor an archive.
+    """
     if root.is_dir():
         if root != Path("/") and (root / MANIFEST).is_file():
             return CapturedTree(root)
@@ -25,7 +28,7 @@ def source_at(root: Path) -> ReasonedTree:
         from memtwin.observe.archive import open_archive
 
         return CapturedTexts(open_archive(root))
-    raise UserError(f"--root: found {str(root)!r}, allowed is a directory or a captured archive")
+    raise UserError(f"{word}: found {str(root)!r}, allowed is a directory or a captured archive")
 
 
 def taken_s(source: Tree) -> float:
