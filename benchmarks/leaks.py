@@ -102,8 +102,8 @@ def page(outcomes: list[Outcome], seeds: range, elapsed_s: float) -> str:
 {len(seeds)} runs (seeds {seeds[0]} to {seeds[-1]}) of {len(WORKLOADS)} workloads on a twin of
 128 MiB with zram, {SAMPLES} samples in {minutes:.0f} minutes of its time, through the store and the
 search as `memtwin leaks STORE` does. Made by `python benchmarks/leaks.py --seeds {len(seeds)}` in
-{elapsed_s:.0f} s. The method was chosen on seeds 200 to 215 of the workloads for design, so that
-no run below was seen before; workloads held out were not judged before the method stood.
+{elapsed_s:.0f} s. The method was chosen on seeds 200 to 215 of the workloads for design, on
+none of the runs below; workloads held out were not judged before the method stood.
 
 | runs | {" | ".join(head)} |
 | --- | --- | --- | --- |
