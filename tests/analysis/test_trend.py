@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -62,6 +64,21 @@ def test_the_interval_of_a_slope_holds_the_truth_as_often_as_it_says() -> None:
         _, low, high, _ = sen_mann_kendall(T, truth * T + noise(seed, 200_000.0))
         held += low <= truth <= high
     assert held >= 170  # 95 % of 200 are 190; autocorrelation is estimated from the same samples
+
+
+def test_the_interval_of_a_slope_is_as_wide_as_that_of_least_squares_on_white_noise() -> None:
+    # both sides: 1.96 x sqrt(12 / n^3) for deviation 1 and n points a second apart; a rank interval
+    # is a few percent wider, and a part of the series looks autocorrelated by chance
+    count = 60
+    below, above = [], []
+    for seed in range(200):
+        noise_1 = np.random.default_rng(seed).normal(0.0, 1.0, count)
+        slope, low, high, _ = sen_mann_kendall(np.arange(float(count)), noise_1)
+        below.append(slope - low)
+        above.append(high - slope)
+    expected = 1.96 * math.sqrt(12 / count**3)
+    for side in (below, above):
+        assert 1.0 < float(np.median(side)) / expected < 1.25
 
 
 def test_noise_is_seldom_called_a_trend() -> None:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import socket
 import subprocess
 import sys
+import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa  # type: ignore[import-untyped]
 import pytest
 
-from memtwin.observe import beneath
+from memtwin.errors import UserError
+from memtwin.observe import archive, beneath
 from memtwin.observe.source import TreeSource, printable
 
 SECRET = "secret\n"
@@ -173,3 +178,56 @@ def test_a_link_is_read_and_not_followed(tree: Path) -> None:
     assert source.link("/proc/relative") == "../../outside/file"
     assert source.link("/proc/1/comm") is None
     assert TreeSource("/").link("/proc/self/exe") == os.path.realpath("/proc/self/exe")
+
+
+@pytest.mark.parametrize("find", [beneath.locate, beneath.walk])
+def test_as_many_links_are_followed_as_the_kernel_follows(
+    find: Callable[[int, str], int], tmp_path: Path
+) -> None:
+    (tmp_path / "link0").write_text("end\n")
+    for number in range(1, 42):
+        (tmp_path / f"link{number}").symlink_to(f"link{number - 1}")
+    root = os.open(tmp_path, os.O_PATH)
+    try:
+        os.close(find(root, "link40"))
+        with pytest.raises(OSError, match="levels of symbolic links"):
+            find(root, "link41")
+    finally:
+        os.close(root)
+
+
+def archive_of(members: dict[str, bytes], path: Path) -> Path:
+    with (
+        pa.OSFile(str(path), "wb") as file,
+        pa.CompressedOutputStream(file, "zstd") as packed,
+        tarfile.open(fileobj=packed, mode="w|") as tar,
+    ):
+        for name, text in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(text)
+            tar.addfile(member, io.BytesIO(text))
+    return path
+
+
+def test_of_an_archive_names_that_climb_and_texts_beyond_measure_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    members = {"proc/version": b"7 bytes", "proc/../up": b"x", "proc/large": b"8 bytes."}
+    monkeypatch.setattr(archive, "MOST_BYTES", 7)
+    found = archive.open_archive(archive_of(members, tmp_path / "a.tar.zst"))
+    assert found.texts == {"/proc/version": "7 bytes"}
+
+
+def test_an_archive_that_unpacks_beyond_measure_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = archive_of({f"proc/{n}": b"1234567890" for n in range(5)}, tmp_path / "a.tar.zst")
+    monkeypatch.setattr(archive, "MOST_ARCHIVE_BYTES", 40)
+    assert len(archive.open_archive(path).texts) == 5  # the first four reach the measure
+    monkeypatch.setattr(archive, "MOST_ARCHIVE_BYTES", 39)
+    with pytest.raises(UserError, match="more than memtwin reads"):
+        archive.open_archive(path)
+    monkeypatch.setattr(archive, "MOST_ARCHIVE_BYTES", 1 << 30)
+    monkeypatch.setattr(archive, "MOST_MEMBERS", 4)
+    with pytest.raises(UserError, match="more than memtwin reads"):
+        archive.open_archive(path)

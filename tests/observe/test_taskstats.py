@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from memtwin.observe.delays import SWITCH, DelayReader, accounting_is_on
+from memtwin.observe.delays import SWITCH, DelayReader, accounting_is_on, of_exits
 from memtwin.observe.source import TreeSource
 from memtwin.observe.taskstats import TaskStats, attributes
 from memtwin.observe.taskstats_layout import KINDS, fields_of, layout_of, parse
@@ -185,3 +185,28 @@ def test_a_captured_tree_has_its_part_too(tmp_path: Path) -> None:
     assert (found.comm, found.run_ns) == ("a) b", 5000)
     assert (found.delays[0].count, found.delays[0].total_ns) == (3, 70)
     assert "not for a captured tree" in found.absent["blkio"]
+
+
+def test_of_a_tree_whose_kernel_counted_delays_the_ticks_of_block_io_are_told(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "proc" / "7").mkdir(parents=True)
+    numbered = " ".join(str(field) for field in range(4, 53))  # each field is its own number
+    (tmp_path / "proc" / "7" / "stat").write_text(f"7 (a) S {numbered}\n")
+    (tmp_path / "proc" / "sys" / "kernel").mkdir(parents=True)
+    (tmp_path / SWITCH.lstrip("/")).write_text("1\n")
+    found = DelayReader(TreeSource(tmp_path)).process(7)
+    assert found is not None
+    # proc(5): (42) delayacct_blkio_ticks, in clock ticks, of which a second has 100
+    assert [(one.kind, one.total_ns) for one in found.delays] == [("blkio", 42 * 10_000_000)]
+    assert "blkio" not in found.absent
+
+
+def test_extremes_of_a_process_are_those_of_the_threads_that_waited() -> None:
+    def thread(count: int, most: int, least: int) -> dict[str, int | str]:
+        return {"cpu_count": count, "cpu_delay_total": 9 * count, "cpu_delay_max": most,
+                "cpu_delay_min": least, "cpu_delay_max_s": most}  # fmt: skip
+
+    found = of_exits(7, [thread(0, 0, 0), thread(4, 30, 5), thread(3, 20, 6)])
+    cpu = found.delays[0]
+    assert (cpu.count, cpu.total_ns, cpu.max_ns, cpu.min_ns, cpu.max_at_s) == (7, 63, 30, 5, 30)

@@ -250,3 +250,12 @@ def test_ps_pays_its_walks_from_the_same_kind_of_budget(sleepers: list[str]) -> 
     assert os.getpid() not in [one.pid for one in poor.look(began_s, 1.0)]
     assert poor.spent.walked == 0
     assert poor.spent.too_costly == len(sleepers)
+
+
+def test_no_more_is_saved_than_the_earnings_of_the_time_that_is_kept() -> None:
+    budget = WalkBudget(SHARE)
+    budget.earn(100 * SAVED_S)
+    budget.charge(int(SAVED_S * PER_S_NS) - 1)
+    assert not budget.is_spent
+    budget.charge(1)
+    assert budget.is_spent
