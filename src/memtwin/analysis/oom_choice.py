@@ -154,8 +154,9 @@ def _group_pages(report: OomReport) -> tuple[int | None, str]:
         return (kib + group.swap.limit_kib) * 1024 // report.page_bytes, "the group's limits"
     if group.memsw is not None and group.memsw.limit_kib is not None:
         return group.memsw.limit_kib * 1024 // report.page_bytes, "the group's limit with swap"
-    held = sum((row.rss_pages or 0) + (row.swapents_pages or 0) for row in report.tasks)
-    if held * report.page_bytes > kib << 10:  # more than the limit: swap counted, and how much?
+    swapped = sum(row.swapents_pages or 0 for row in report.tasks)
+    held = swapped + sum(row.rss_pages or 0 for row in report.tasks)
+    if swapped and held * report.page_bytes > kib << 10:  # swap counts, and how much of it?
         return None, "how much swap the group may use is not in the text"
     unbounded = "; swap the group may use is not in the text and not counted"
     return kib * 1024 // report.page_bytes, f"the group's limit{unbounded}"
