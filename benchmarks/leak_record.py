@@ -89,7 +89,8 @@ def main() -> None:
     (HERE / "leak_record.md").write_text(
         "# Leaks with stacks: what finding them costs\n\n"
         f"`python benchmarks/leak_record.py`: {BLOCKS:,} blocks of {BYTES} bytes in lists, {ROUNDS}"
-        " rounds that compute over\nthem and take and free 200,000 blocks of 100 bytes each.\n\n"
+        " rounds that compute over\nthem and take and free 200,000 blocks of 100 bytes each. CPU"
+        " time; the whole run is wall time. Measured\nwhile other work ran on the machine.\n\n"
         + text
     )
 

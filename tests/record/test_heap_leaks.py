@@ -57,6 +57,30 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+# the same call at the same place of the stack, for two callers in turn, through several depths
+CALLERS = r"""
+#include <stdlib.h>
+#include <string.h>
+static __attribute__((noinline)) void take(void) { void *volatile p = malloc(8); (void)p; }
+static __attribute__((noinline)) void odd(int depth);
+static __attribute__((noinline)) void even(int depth) {
+    if (depth) odd(depth - 1); else take();
+    __asm__ volatile("");
+}
+static __attribute__((noinline)) void odd(int depth) {
+    if (depth) even(depth - 1); else take();
+    __asm__ volatile("");
+}
+int main(void) {
+    for (int i = 0; i < 300; i++) {
+        even(i % 3);
+        odd(i % 3);
+    }
+    return 0;
+}
+"""
+
+
 def build(source: Path, out: Path, *flags: str) -> Path:
     subprocess.run(["gcc", "-g", "-w", "-pthread", *flags, "-o", out, source], check=True)
     return out
@@ -139,7 +163,8 @@ def test_random_programs_have_leaked_line_by_line_what_the_model_and_valgrind_sa
     monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.tcache_count=0")
     program, log = Program(seed, 120, SIZES), tmp_path / "log"
     (tmp_path / "p.c").write_text(program.as_c())
-    binary = build(tmp_path / "p.c", tmp_path / "p", "-O0")
+    # bound at once: the dynamic linker leaves arguments on the stack when it binds a call later
+    binary = build(tmp_path / "p.c", tmp_path / "p", "-O0", "-Wl,-z,now")
     _, ours = recorded(binary, out=tmp_path / "p.heap")
     words = ["valgrind", "--leak-check=full", "--show-leak-kinds=all", "--leak-resolution=high"]
     subprocess.run([*words, f"--log-file={log}", binary], check=True)
@@ -227,6 +252,21 @@ def test_the_report_is_shown_after_recording_and_read_from_the_recording(
     capsys.readouterr()
     assert outcome(["leak", "read", str(plain)]) == 2
     assert "allowed is one made with --leaks" in capsys.readouterr().err
+
+
+def test_stacks_that_differ_by_a_caller_alone_are_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "c.c").write_text(CALLERS)
+    _, report = recorded(build(tmp_path / "c.c", tmp_path / "c", "-O1"), out=tmp_path / "c.heap")
+    found = Counter[tuple[str | None, ...]]()
+    for record in report.records:
+        names = tuple(frame.function for frame in record.stack)
+        found[names[: names.index("main")]] += record.blocks
+    wanted = {
+        ("take", *(("even", "odd")[(depth + at) % 2] for at in range(depth, -1, -1)))
+        for depth in range(3)
+    }
+    turned = {tuple({"even": "odd", "odd": "even"}.get(n, n) for n in names) for names in wanted}
+    assert found == dict.fromkeys(wanted | turned, 100)
 
 
 def test_without_addr2line_frames_have_functions_and_files(

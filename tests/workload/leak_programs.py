@@ -203,7 +203,7 @@ class Program:
     def as_c(self) -> str:
         """The same program in C; a line of it has the number of the script's line.
 
-        What realloc adds is wiped: stale words in it are no pointers of the program.
+        What realloc adds is wiped, and the stack at the end: stale words are no pointers.
         """
         declared = ", ".join(f"*{name}" for name in VARIABLES)
         lines = [
@@ -211,8 +211,9 @@ class Program:
             for n, line in enumerate(self.lines, 1)
         ]
         head = "#include <stdlib.h>\n#include <string.h>\n"
+        head += "static void wipe(void) { char old[9999]; memset(old, 0, sizeof old); }\n"
         head += f"static void {declared};\nint main(void)\n{{\n"
-        return head + '#line 1 "script"\n' + "\n".join(lines) + "\nreturn 0;\n}\n"
+        return head + '#line 1 "script"\n' + "\n".join(lines) + "\nwipe();\nreturn 0;\n}\n"
 
 
 def without_leaders(counts: Counts) -> Counts:

@@ -7,7 +7,6 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
-#include <execinfo.h>
 #include <fcntl.h>
 #include <malloc.h>
 #include <pthread.h>
@@ -205,22 +204,89 @@ static inline void put(uint32_t op, uint64_t when, const void *pointer, uint64_t
     __atomic_store_n(&s->rows, at + 1, __ATOMIC_RELEASE); /* whole before it counts */
 }
 
-/* The number of the caller's stack; told once, frame by frame, when it is new. */
-static uint32_t stack_number(uint64_t when) {
-    void *frames[DEPTH + 2];
-    uint64_t hash = 14695981039346656037ULL;
-    int n = backtrace(frames, DEPTH + 2);
-    for (int i = 2; i < n; i++)
-        hash = (hash ^ (uint64_t)frames[i]) * 1099511628211ULL;
-    uint32_t name = (uint32_t)(hash ^ hash >> 32) | 1;
-    uint32_t *row = &known_stacks[name >> 16];
-    if (__atomic_exchange_n(row, name, __ATOMIC_RELAXED) != name)
-        for (int i = 2; i < n; i++)
-            put(STACK, when, frames[i], i - 2, 0, name);
-    return name;
+/* Stacks that this thread has unwound. One that begins at the same place of the stack with the same
+ * return address is the same when all its return addresses stand where they stood: from each, the
+ * code says where the next one is. (A frame whose size changes between calls could be taken for an
+ * earlier one of the same functions.) */
+struct known {
+    uint64_t *slot[DEPTH + 3], ip[DEPTH + 3];
+    uint32_t name;
+    int n;
+};
+#define KNOWN_ROWS 256
+THREAD struct known *known;
+
+typedef int unwind_step(void *context, void *argument);
+static int (*unwind)(unwind_step *, void *);
+static uint64_t (*unwind_ip)(void *), (*unwind_cfa)(void *);
+
+static int step(void *context, void *argument) {
+    struct known *to = argument;
+    to->ip[to->n] = unwind_ip(context);
+    to->slot[to->n] = (uint64_t *)unwind_cfa(context) - 1;
+    return ++to->n == DEPTH + 3 ? 5 : 0; /* _URC_END_OF_STACK, _URC_NO_REASON */
 }
 
-static inline void record(uint32_t op, uint64_t when, const void *pointer, uint64_t size,
+/* What the allocator left of pointers on the stack would look as if the program kept them. */
+static __attribute__((noinline)) void wipe(void) {
+    char dead[1536];
+    memset(dead, 0, sizeof dead);
+    __asm__ volatile("" : : "r"(dead) : "memory");
+}
+
+/* The number of the stack that begins with the return address at `first`; told once, frame by
+ * frame, when it is new. */
+static __attribute__((noinline)) uint32_t stack_number(uint64_t when, uint64_t *first) {
+    struct known found, *row = NULL;
+    uint64_t hash = 14695981039346656037ULL;
+    int begin = 0, sure = 1;
+    if (!known) {
+        known = mmap(NULL, KNOWN_ROWS * sizeof *known, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (known == MAP_FAILED)
+            known = NULL;
+    }
+    if (known) {
+        row = &known[(((uint64_t)first >> 3) * 31 + (*first >> 1)) % KNOWN_ROWS];
+        int i = 0;
+        while (i < row->n && (i || row->slot[0] == first) && *row->slot[i] == row->ip[i])
+            i++;
+        if (row->n && i == row->n)
+            return row->name;
+    }
+    found.n = 0;
+    unwind(step, &found);
+    while (begin < found.n && found.slot[begin] != first)
+        begin++;
+    if (begin == found.n)
+        return 0;
+    found.n = found.n - begin > DEPTH ? DEPTH : found.n - begin;
+    for (int i = 0; i < found.n; i++) {
+        found.slot[i] = found.slot[begin + i];
+        found.ip[i] = found.ip[begin + i];
+        if (i && !found.ip[i]) {
+            found.n = i; /* behind the last one */
+            break;
+        }
+        sure &= *found.slot[i] == found.ip[i];
+        hash = (hash ^ found.ip[i]) * 1099511628211ULL;
+    }
+    found.name = (uint32_t)(hash ^ hash >> 32) | 1;
+    if (row && sure) { /* no word more: what else stands there could look like a pointer */
+        memcpy(row->slot, found.slot, found.n * sizeof *found.slot);
+        memcpy(row->ip, found.ip, found.n * sizeof *found.ip);
+        row->name = found.name;
+        row->n = found.n;
+    }
+    if (__atomic_exchange_n(&known_stacks[found.name >> 16], found.name, __ATOMIC_RELAXED) !=
+        found.name)
+        for (int i = 0; i < found.n; i++)
+            put(STACK, when, (void *)found.ip[i], i, 0, found.name);
+    return found.name;
+}
+
+static inline __attribute__((always_inline)) void
+record(uint32_t op, uint64_t when, const void *pointer, uint64_t size,
                           uint64_t argument) {
     uint32_t stack = 0;
     if (__builtin_expect(!active || busy, 0))
@@ -228,7 +294,8 @@ static inline void record(uint32_t op, uint64_t when, const void *pointer, uint6
     if (__builtin_expect(stacks, 0) && op != FREE) {
         int before = errno;
         busy = 1;
-        stack = stack_number(when);
+        wipe();
+        stack = stack_number(when, (uint64_t *)__builtin_dwarf_cfa() - 1);
         busy = busy == 2 ? 2 : 0;
         errno = before;
     }
@@ -254,6 +321,8 @@ EXPORT void free(void *p) {
     if (p)
         record(FREE, ticks(), p, 0, 0); /* before: nobody can have it yet */
     __libc_free(p);
+    if (__builtin_expect(stacks, 0))
+        wipe();
 }
 
 EXPORT void *realloc(void *old, size_t size) {
@@ -359,14 +428,18 @@ static void in_child(void) {
 
 __attribute__((constructor)) static void begin(void) {
     const char *where = getenv("MEMTWIN_HEAP_DIR");
-    void *frames[2];
     next_trim = (int (*)(size_t))dlsym(RTLD_NEXT, "malloc_trim");
     if (!where || strlen(where) >= sizeof directory)
         return;
     strcpy(directory, where);
     if (getenv("MEMTWIN_HEAP_STACKS")) {
-        backtrace(frames, 2); /* loads what it needs, now and not inside an allocation */
-        stacks = 1;
+        void *library = dlopen("libgcc_s.so.1", RTLD_NOW); /* now, not inside an allocation */
+        if (library) {
+            unwind = (int (*)(unwind_step *, void *))dlsym(library, "_Unwind_Backtrace");
+            unwind_ip = (uint64_t (*)(void *))dlsym(library, "_Unwind_GetIP");
+            unwind_cfa = (uint64_t (*)(void *))dlsym(library, "_Unwind_GetCFA");
+        }
+        stacks = unwind && unwind_ip && unwind_cfa;
         tell_maps();
     }
     pthread_atfork(NULL, NULL, in_child);
