@@ -30,6 +30,35 @@ def test_a_throttled_disk_lets_a_burst_through_and_then_paces() -> None:
     assert ends[-1] == pytest.approx(99_000_000, abs=1_000_000)
 
 
+def test_reads_and_writes_have_each_their_own_bandwidth() -> None:
+    disk = BlockDevice("vda", 0, 4096 * 1_000_000, write_bytes_per_s=4096 * 1000)
+    disk.submit(0, 0, 1, 5, 1)
+    assert disk.issue(0) == 1000
+    disk.submit(0, 1, 2, 9, 1)
+    assert disk.issue(0) == 1_001_000  # behind the read
+
+
+@pytest.mark.parametrize("lru_gen", [0, 1])
+def test_a_reclaimer_waits_while_the_swap_device_takes_no_further_request(lru_gen: int) -> None:
+    most = {}
+    for nr_requests in (0, 4):
+        machine = build(ram_mib=16, swap_mib=64, kernel=612, lru_gen=lru_gen)
+        disk = machine.folio_io.devices[-1]
+        disk.nr_requests, disk.max_request_pages = nr_requests, 8
+        disk.bytes_per_s = disk.write_bytes_per_s = 4 << 20
+        most[nr_requests] = 0
+        task, vpn = machine.program(pages=6000)
+        for page in range(6000):
+            machine.touch(task, vpn + page)
+            most[nr_requests] = max(most[nr_requests], disk.nr_in_flight)
+        while machine.folio_io.next_end_ns() >= 0:
+            machine.folio_io.run_completions(machine.folio_io.next_end_ns())
+        assert disk.nr_in_flight == 0
+    # a batch of 32 pages may go beyond it
+    assert most[4] <= 4 + 32
+    assert most[0] > 2 * most[4]
+
+
 def test_waiting_for_a_read_moves_the_clock_to_its_end() -> None:
     machine = build(ram_mib=16)
     pfn = int(machine.slowpath.alloc_page(GFP_HIGHUSER_MOVABLE, 0))

@@ -22,6 +22,7 @@ COLUMNS = (
     Column(
         "ring_end_ns", "i8", "block_device", "when its request ends; 0 while it is still plugged"
     ),
+    Column("ring_last", "i1", "block_device", "1: the last entry of its request"),
 )
 _FIRST_ROOM = 256
 
@@ -34,16 +35,20 @@ class BlockDevice:
     def __init__(
         self, name: str, latency_ns: int, bytes_per_s: int, iops: int = 0,
         rotational: int = 0, burst_ns: int = 0, max_request_pages: int = 320,
+        nr_requests: int = 0, write_bytes_per_s: int = -1,
     ) -> None:  # fmt: skip
         self.name = name
         self.latency_ns = latency_ns
         self.bytes_per_s = bytes_per_s  # 0: no limit
+        self.write_bytes_per_s = bytes_per_s if write_bytes_per_s < 0 else write_bytes_per_s
         self.iops = iops  # 0: no limit
         self.rotational = rotational
         # a throttled virtual disk lets this much work through at full speed (QEMU: 100 ms); 0: a
         # plain device, whose requests take their transfer time
         self.burst_ns = burst_ns
         self.max_request_pages = max_request_pages  # block/blk-settings.c: 1280 KiB, v6.1
+        self.nr_requests = nr_requests  # that it takes at once, who has more waits; 0: any
+        self.nr_in_flight = 0  # requests issued and not ended
         self.bytes_until_ns = 0  # the byte budget is used up until then
         self.ops_until_ns = 0
         self.nr_reads = 0  # requests and pages so far
@@ -60,6 +65,7 @@ class BlockDevice:
         self.ring_pfn = zeros(_FIRST_ROOM, "i4")
         self.ring_op = zeros(_FIRST_ROOM, "i1")
         self.ring_end_ns = zeros(_FIRST_ROOM, "i8")
+        self.ring_last = zeros(_FIRST_ROOM, "i1")
 
     @cython.ccall
     def submit(
@@ -79,6 +85,7 @@ class BlockDevice:
         self.ring_pfn[place] = pfn
         self.ring_op[place] = op
         self.ring_end_ns[place] = 0
+        self.ring_last[place] = 0
         self.tail += 1
         self.plugged += 1
         self.plugged_pages += nr_pages
@@ -91,10 +98,12 @@ class BlockDevice:
         """Send what is plugged as one request; when it ends (0: nothing was plugged)."""
         if self.plugged == 0:
             return 0
-        end_ns: cython.longlong = self._serve(now_ns, self.plugged_pages)
+        end_ns: cython.longlong = self._serve(now_ns, self.plugged_op, self.plugged_pages)
         at: cython.longlong
         for at in range(self.tail - self.plugged, self.tail):
             self.ring_end_ns[at % self.ring_room] = end_ns
+        self.ring_last[(self.tail - 1) % self.ring_room] = 1
+        self.nr_in_flight += 1
         if self.plugged_op == 0:
             self.nr_reads += 1
             self.pages_read += self.plugged_pages
@@ -107,13 +116,16 @@ class BlockDevice:
 
     @cython.cfunc
     @cython.exceptval(check=False)
-    def _serve(self, now_ns: cython.longlong, nr_pages: cython.longlong) -> cython.longlong:
+    def _serve(
+        self, now_ns: cython.longlong, op: cython.int, nr_pages: cython.longlong
+    ) -> cython.longlong:
         # MODEL: two leaky buckets, bytes and operations, as QEMU's throttle (util/throttle.c); with
         # burst_ns 0 it is a server with one queue.
         start_ns: cython.longlong = now_ns
         service_ns: cython.longlong = 0
-        if self.bytes_per_s > 0:
-            service_ns = nr_pages * 4096 * 1_000_000_000 // self.bytes_per_s
+        bytes_per_s: cython.longlong = self.bytes_per_s if op == 0 else self.write_bytes_per_s
+        if bytes_per_s > 0:
+            service_ns = nr_pages * 4096 * 1_000_000_000 // bytes_per_s
             if self.bytes_until_ns - self.burst_ns > start_ns:
                 start_ns = self.bytes_until_ns - self.burst_ns
         if self.iops > 0 and self.ops_until_ns - self.burst_ns > start_ns:
@@ -138,10 +150,17 @@ class BlockDevice:
 
     @cython.cfunc
     @cython.exceptval(check=False)
+    def is_full(self) -> cython.int:
+        """1 when who has a further request waits until one under way ends."""
+        return 1 if self.nr_requests > 0 and self.nr_in_flight >= self.nr_requests else 0
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
     def take(self) -> cython.longlong:
         """Remove the first entry under way: frame * 2 + op (frame -1: a bare transfer)."""
         place: cython.longlong = self.head % self.ring_room
         self.head += 1
+        self.nr_in_flight -= self.ring_last[place]
         pfn: cython.longlong = self.ring_pfn[place]
         return pfn * 2 + self.ring_op[place]
 
@@ -150,7 +169,7 @@ class BlockDevice:
         count = self.tail - self.head
         old_room = self.ring_room
         order = [(self.head + i) % old_room for i in range(count)]
-        for name in ("ring_pfn", "ring_op", "ring_end_ns"):
+        for name in ("ring_pfn", "ring_op", "ring_end_ns", "ring_last"):
             old = getattr(self, name)
             values = [old[place] for place in order]
             new = grown(old, old_room * 2)

@@ -396,20 +396,28 @@ class Kernel:
             zram = Zram(swap.filename, size_pages, swap.algorithm, pool)
             return self.swap.swapon(swap.filename, size_pages, swap.priority, ZRAM, 0, -1, zram)
         device = swap.device or self.config.block
-        number = self.folio_io.add_device(block_device(swap.filename, device))
+        number = self.folio_io.add_device(
+            block_device(swap.filename, device, device.nr_requests)
+        )
         rotational = int(device.rotational)
         return self.swap.swapon(
             swap.filename, size_pages, swap.priority, DISK, rotational, number
         )
 
 
-def block_device(name: str, config: BlockConfig) -> BlockDevice:
+def block_device(name: str, config: BlockConfig, nr_requests: int = 0) -> BlockDevice:
     """A device of the described speed.
 
-    # DIFFERS: one bandwidth for reads and writes, the mean of the two; a device has both; bends the
-    # time of runs that mostly write.
+    # DIFFERS: the device of files takes any number of requests, as does swap on it beside them; a
+    # real one makes the flusher wait; bends who waits when files and swap share a slow disk.
     """
-    bytes_per_s = (config.read_bytes_per_s + config.write_bytes_per_s) // 2
     return BlockDevice(
-        name, config.latency_ns, bytes_per_s, 0, int(config.rotational), config.burst_ns
+        name,
+        config.latency_ns,
+        config.read_bytes_per_s,
+        0,
+        int(config.rotational),
+        config.burst_ns,
+        nr_requests=nr_requests,
+        write_bytes_per_s=config.write_bytes_per_s,
     )

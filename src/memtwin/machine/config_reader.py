@@ -168,6 +168,7 @@ def _device(part: Fields, default: BlockConfig) -> BlockConfig:
         write_bytes_per_s=round(write * MIB_PER_S),
         rotational=part.yes_or_no("rotational", default.rotational),
         read_ahead_kib=part.whole("read_ahead_kib", default.read_ahead_kib, 0, 1 << 20),
+        nr_requests=part.whole("nr_requests", default.nr_requests, 1, 1 << 16),
     )
 
 

@@ -52,6 +52,8 @@ class BlockConfig(msgspec.Struct, frozen=True):
     size_bytes: int = 0  # of the file system on it; 0: as large as its files need
     burst_ns: int = 0  # work at full speed that a throttled virtual disk lets through at once
     read_ahead_kib: int = 128  # block/blk-core.c VM_READAHEAD_PAGES, include/linux/mm.h, v6.12
+    # of a swap device; block/blk-mq-sched.c blk_mq_init_sched(): 2 * BLKDEV_DEFAULT_RQ, v6.1
+    nr_requests: int = 256
 
 
 class SwapConfig(msgspec.Struct, frozen=True):

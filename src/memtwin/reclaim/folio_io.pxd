@@ -45,5 +45,7 @@ cdef class FolioIo:
     cpdef long long wait_on_folio(self, int pfn, int why)
     cpdef long long wait_on_writeback(self, int pfn, int why)
     cdef long long wait_on_bit(self, int pfn, long long bit, int why)
+    cdef long long room_at_ns(self)
+    cdef void wait_for_room(self)
     cdef void throttle_on_writeback(self, int node)
     cpdef long long nr_under_way(self, int device)

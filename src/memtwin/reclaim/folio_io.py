@@ -216,6 +216,30 @@ class FolioIo:
         return waited_ns
 
     @cython.cfunc
+    def room_at_ns(self) -> cython.longlong:
+        """When each device takes a further request; 0: now.
+
+        block/blk-mq-tag.c blk_mq_get_tag(), v6.1 and v6.12: who submits sleeps until a tag is free.
+        """
+        i: cython.int
+        disk: BlockDevice
+        at_ns: cython.longlong = 0
+        for i in range(len(self.devices)):
+            disk = self.devices[i]
+            if disk.is_full() and disk.next_end_ns() > at_ns:
+                at_ns = disk.next_end_ns()
+        return at_ns
+
+    @cython.cfunc
+    def wait_for_room(self) -> cython.void:
+        """Let a reclaimer wait until each device takes a further request."""
+        at_ns: cython.longlong = self.room_at_ns()
+        while at_ns > 0:
+            self.clock.wait_until(at_ns, STALL_RECLAIM)
+            self.run_completions(at_ns)
+            at_ns = self.room_at_ns()
+
+    @cython.cfunc
     def throttle_on_writeback(self, node: cython.int) -> cython.void:
         """Let a reclaimer wait until a batch of writes ended, a tenth of a second at most."""
         # mm/vmscan.c reclaim_throttle(VMSCAN_THROTTLE_WRITEBACK), v6.12

@@ -246,6 +246,9 @@ class Kswapd:
             elif self.clock.now_ns >= state.sc.turn_end_ns:
                 self.want_cpu(state, KSWAPD_PREEMPTED)
         self.clock.kswapd_ns += self.clock.cpu_ns - cpu_ns
+        if state.state == KSWAPD_PREEMPTED and state.sc.blocked_until_ns > state.until_ns:
+            state.until_ns = state.sc.blocked_until_ns
+        state.sc.blocked_until_ns = 0
         if self.tunables.nr_cpus > 1:
             state.busy_until_ns = self.clock.now_ns
             self.clock.beside_ns += self.clock.cpu_ns - cpu_ns

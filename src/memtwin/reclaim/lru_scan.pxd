@@ -66,6 +66,7 @@ cdef class LruScan:
         self, long long nr_to_scan, int lruvec, ScanControl sc, int lru
     )
     cdef void meet_unqueued_dirty(self, ScanControl sc, int node)
+    cdef void meet_full_queue(self, ScanControl sc)
     cpdef int wake_flushers(self)
     cdef void shrink_active_list(self, long long nr_to_scan, int lruvec, ScanControl sc, int lru)
     cdef long long shrink_list(self, int lru, long long nr_to_scan, int lruvec, ScanControl sc)

@@ -322,6 +322,7 @@ class LruScan:
             freed += self.shrink_lists(lruvec, sc)
             # interrupts come in between: what they end is rotated to where the next turn looks
             folio_io.run_completions(folio_io.clock.now_ns)
+            self.meet_full_queue(sc)
             if freed >= sc.nr_to_reclaim and not proportional and not self.scale_targets(sc):
                 break
             if sc.turn_is_over(folio_io.clock.now_ns, lruvec, freed):
@@ -331,6 +332,16 @@ class LruScan:
         sc.nr_reclaimed += freed
         if self.can_age_anon() and self.balance.inactive_is_low(lruvec, LRU_INACTIVE_ANON):
             self.shrink_active_list(SWAP_CLUSTER_MAX, lruvec, sc, LRU_ACTIVE_ANON)
+
+    @cython.cfunc
+    def meet_full_queue(self, sc: ScanControl) -> cython.void:
+        """Whoever puts pages to a swap device waits while it takes no further request."""
+        folio_io: FolioIo = self.folio_reclaim.folio_io
+        until_ns: cython.longlong = folio_io.room_at_ns()
+        if until_ns > 0 and sc.is_kswapd:
+            sc.block(folio_io.clock.now_ns, until_ns)
+        elif until_ns > 0:
+            folio_io.wait_for_room()
 
     @cython.cfunc
     def shrink_lists(self, lruvec: cython.int, sc: ScanControl) -> cython.longlong:

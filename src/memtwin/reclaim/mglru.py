@@ -370,6 +370,7 @@ class Mglru:
             if delta == 0:
                 break
             scanned += delta
+            self.lru_scan.meet_full_queue(sc)
             if scanned >= wanted or self.should_abort_scan(sc, lruvec % self.lruvecs.nr_nodes):
                 break
             if sc.turn_is_over(self.folio_reclaim.clock.now_ns, lruvec, scanned):

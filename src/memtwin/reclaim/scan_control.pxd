@@ -33,6 +33,7 @@ cdef class ScanControl:
     cdef public long long nr_scanned
     cdef public long long nr_reclaimed
     cdef public long long turn_end_ns
+    cdef public long long blocked_until_ns
     cdef public int preempted
     cdef public int at_lruvec
     cdef public long long at_done
@@ -47,4 +48,5 @@ cdef class ScanControl:
     cdef public long long nr_file_taken
     cdef public long long nr_taken
     cdef int turn_is_over(self, long long now_ns, int lruvec, long long done) noexcept
+    cdef void block(self, long long now_ns, long long until_ns) noexcept
     cdef void clear_nr(self) noexcept

@@ -47,6 +47,7 @@ class ScanControl:
         self.nr_reclaimed = 0
         # a kswapd whose turn ends inside a pass over a node leaves here where it stands
         self.turn_end_ns = 0
+        self.blocked_until_ns = 0  # kswapd's next turn is not before
         self.preempted = 0  # 1: the pass goes on where it was left
         self.at_lruvec = 0
         self.at_done = 0  # pages freed (classic lists) or scanned (generations) of that lruvec
@@ -67,6 +68,13 @@ class ScanControl:
         self.at_lruvec = lruvec
         self.at_done = done
         return 1
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def block(self, now_ns: cython.longlong, until_ns: cython.longlong) -> cython.void:
+        """kswapd's turn is over now, and the next begins at `until_ns` at the earliest."""
+        self.turn_end_ns = now_ns
+        self.blocked_until_ns = until_ns
 
     @cython.cfunc
     @cython.exceptval(check=False)
