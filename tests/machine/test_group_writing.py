@@ -19,7 +19,9 @@ KERNELS = [("6.1", 1), ("6.1", 2), ("6.12", 1), ("6.12", 2)]
 
 def written(kernel: str, version: int) -> tuple[Machine, Process, int]:
     """The machine after the writing, the writer, and the most dirty pages its group had."""
-    config = load_machine("board-128m", [f"kernel={kernel}", "lru_gen=false", "swap=zram:64M"])
+    disk = "block.write_mb_s=15"  # at a slower one some pages in use leave, as waits end unheard
+    changes = [f"kernel={kernel}", "lru_gen=false", "swap=zram:64M", disk]
+    config = load_machine("board-128m", changes)
     limit = LimitConfig(LIMIT_MIB * MIB, cgroup_version=version)
     machine = Machine(msgspec.structs.replace(config, limit=limit))
     program = machine.spawn("writer", LIMIT_GROUP)

@@ -406,11 +406,9 @@ class Kernel:
 
 
 def block_device(name: str, config: BlockConfig, nr_requests: int = 0) -> BlockDevice:
-    """A device of the described speed.
-
+    """A device of the described speed; `nr_requests` that it takes at once, 0 for any number."""
     # DIFFERS: the device of files takes any number of requests, as does swap on it beside them; a
-    # real one makes the flusher wait; bends who waits when files and swap share a slow disk.
-    """
+    # real one makes the flusher wait; bends who waits when files and swap share a slow disk
     return BlockDevice(
         name,
         config.latency_ns,
