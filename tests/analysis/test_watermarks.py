@@ -1,4 +1,4 @@
-"""What a zone's marks mean for its free pages, at the marks themselves; stalls between two looks."""
+"""What marks say of a zone's free pages, at the marks themselves; stalls between two looks."""
 
 from __future__ import annotations
 
