@@ -91,6 +91,8 @@ def _python_comments(path: Path) -> Iterator[Comment]:
     first = last = 0
     code = ""
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.STRING:
+            yield from _paragraphs_of_text(path, token)
         if token.type != tokenize.COMMENT:
             continue
         row, column = token.start
@@ -104,6 +106,19 @@ def _python_comments(path: Path) -> Iterator[Comment]:
         last = row
     if block:
         yield Comment(path, first, " ".join(block), code)
+
+
+def _paragraphs_of_text(path: Path, token: tokenize.TokenInfo) -> Iterator[Comment]:
+    """The paragraphs of a docstring that say what differs from the kernel, as comments do."""
+    if not token.string.startswith('"""') or token.line.strip()[:3] != '"""':
+        return
+    row = token.start[0]
+    for paragraph in token.string.strip('"').split("\n\n"):
+        before, mark, after = paragraph.partition("DIFFERS:")
+        if mark:
+            words = (line.strip().lstrip("#").strip() for line in after.splitlines())
+            yield Comment(path, row + before.count("\n"), f"{mark} {' '.join(words).strip()}")
+        row += paragraph.count("\n") + 2
 
 
 def _c_comments(path: Path) -> Iterator[Comment]:

@@ -110,6 +110,19 @@ def test_one_broken_line_is_a_note_and_the_rest_is_shown(
     assert absent["what"] == "1 malformed line of /proc/meminfo"
 
 
+@pytest.mark.parametrize(
+    ("name", "line"), [("stat", "cpu"), ("meminfo", "MemFree"), ("vmstat", "pgpgin")]
+)
+def test_vmstat_prints_no_zeros_for_a_text_without_its_figures(
+    name: str, line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = written(tmp_path, {**system_texts("7.3"), f"/proc/{name}": "garbage\x01\n"})
+    assert outcome(["vmstat", "--root", str(root)]) == 2
+    printed = capsys.readouterr()
+    assert f"/proc/{name}: found no line {line}, which vmstat is made of" in printed.err
+    assert printed.out == ""
+
+
 def test_free_says_the_same_in_bytes_as_in_text_and_names_its_definition(
     folders: Mapping[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

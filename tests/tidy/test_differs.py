@@ -24,6 +24,22 @@ def test_the_document_of_fidelity_lists_every_simplification() -> None:
     assert differs.renewed(document) == document, "docs/FIDELITY.md lags behind: run `make differs`"
 
 
+def test_a_simplification_in_a_docstring_is_read_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(house, "PACKAGE_DIR", tmp_path)
+    monkeypatch.setattr(house, "ROOT", tmp_path)
+    (tmp_path / "x.py").write_text(
+        'def f():\n    """Does it.\n\n    # DIFFERS: a; b\n    # goes on; c.\n\n'
+        '    DIFFERS: d; e; f\n    """\n'
+        'text = "DIFFERS: no docstring"\n'
+    )
+    assert [(line, parts) for _, line, parts in differs.simplifications()] == [
+        (4, ["a", "b goes on", "c"]),
+        (7, ["d", "e", "f"]),
+    ]
+
+
 def test_a_simplification_over_several_lines_is_read_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

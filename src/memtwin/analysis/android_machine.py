@@ -128,7 +128,8 @@ def ram_of(processes: Sequence[PhoneProcess], info: MemInfo, zram_bytes: int | N
     """Where the RAM is: apps that may be killed, caches, free, used, and what nobody accounts for.
 
     As ActivityManagerService.java dumpApplicationMemoryUsage() and MemInfoReader.java, Android 15.
-    DIFFERS: DMA-BUF, GPU and CMA drivers' memory is told by no text of /proc; it stays in lost RAM.
+    DIFFERS: memory of DMA-BUF, GPU and CMA drivers is not told apart; no text of /proc has it; lost
+    RAM, where it stays.
     """
     total_pss = sum(process.table.total.pss_kib for process in processes)
     swap_pss = sum(process.table.total.swap_pss_kib for process in processes)
@@ -164,7 +165,8 @@ def ram_of(processes: Sequence[PhoneProcess], info: MemInfo, zram_bytes: int | N
 def _kernel_kib(info: MemInfo) -> int | None:
     """MemInfoReader.java getKernelUsedSizeKb(), Android 15.
 
-    DIFFERS: stacks are taken to lie in vmalloc, as kernels of Android 12 and later have them.
+    DIFFERS: stacks are always taken to lie in vmalloc; kernels of Android 12 and later have them
+    there; used and lost RAM of older phones.
     """
     parts = (
         info.shmem_kib, info.sunreclaim_kib, info.vmalloc_used_kib, info.page_tables_kib,

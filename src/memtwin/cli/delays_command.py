@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 NS_PER_MS = 1_000_000
 _PATIENCE_S = 0.5
+_AT_ONCE_S = 0.001
 
 
 class Asked(NamedTuple):
@@ -128,10 +129,11 @@ def run_counted(reader: DelayReader, command: list[str]) -> TaskDelays:
     parts: list[dict[str, int | str]] = []
     ended = False
     try:
-        while not ended or not any(one.get("ac_pid") == child.pid for one in parts):
-            one = line.next_exit(_PATIENCE_S)
+        while True:
+            # a process can be waited for once each of its threads has spoken: what it said is there
+            one = line.next_exit(_AT_ONCE_S if ended else _PATIENCE_S)
             if one is None and ended:
-                break  # its last words are lost
+                break
             if one is not None and child.pid in (one.get("ac_tgid"), one.get("ac_pid")):
                 parts.append(one)
             ended = ended or child.poll() is not None

@@ -56,6 +56,12 @@ def moment_of(reading: Reading) -> Moment:
     counters = reading.record(vmstat.PATH, vmstat.parse_vmstat)
     if stat is None or info is None or counters is None:
         raise UserError(f"vmstat: found no {reading.absent[0].what} ({reading.absent[0].why})")
+    if "cpu" not in stat.rows:
+        raise UserError(f"{system.STAT_PATH}: found no line cpu, which vmstat is made of")
+    if info.mem_free_kib is None:
+        raise UserError(f"{meminfo.PATH}: found no line MemFree, which vmstat is made of")
+    if "pgpgin" not in counters.figures:
+        raise UserError(f"{vmstat.PATH}: found no line pgpgin, which vmstat is made of")
     uptime = reading.optional(system.UPTIME_PATH, system.parse_uptime)
     return Moment(
         taken_s=time.time(),

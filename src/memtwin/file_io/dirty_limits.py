@@ -147,9 +147,8 @@ class DirtyLimits:
     def age_completions(self) -> None:
         """Count completed writes and halve the count every 3 s: lib/flex_proportions.c, v6.1.
 
-        # DIFFERS: swap-out also raises nr_written; it counts as the file device's here, which
-        hardly moves
-        # the share of a machine with one file device.
+        # DIFFERS: what swap-out adds to nr_written counts as the file device's; the counter is one
+        # for both; the device's share of the dirty limit, hardly with one file device.
         """
         now = self.jiffies()
         while self._period_end and now >= self._period_end:

@@ -4,10 +4,10 @@ changes on disk.
 Imports file_io (geometry, inode, journal, metadata, objects, invalidate) and page_cache. Has never
 heard of open files or of writing data back.
 
-# DIFFERS: directory entries are spread over leaf blocks by a hash of our own, not half-MD4; bends
-by a few
-# which leaf splits first, not how many there are. Block and inode allocators are next-fit within a
-group.
+# DIFFERS: directory entries are spread over leaf blocks by a hash of our own; half-MD4 would spread
+# them as evenly; which leaf splits first, not how many there are.
+# DIFFERS: block and inode allocators are next-fit within a group; no test looks at places on disk;
+# how far apart the blocks of files lie.
 """
 
 from __future__ import annotations

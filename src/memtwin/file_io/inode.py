@@ -192,8 +192,8 @@ class InodeCache:
     def reclaim_es(self, nr_to_scan: int) -> int:
         """fs/ext4/extents_status.c __es_shrink(), v6.1: extents freed, inode by inode.
 
-        # DIFFERS: no EXTENT_STATUS_REFERENCED second chance; bends which extents survive a small
-        scan.
+        # DIFFERS: no second chance by EXTENT_STATUS_REFERENCED; extents are counted, not kept;
+        # which of them survive a small scan.
         """
         freed = 0
         while nr_to_scan > 0 and self.es_inodes:

@@ -116,11 +116,10 @@ class Metadata:
     def _read(self, block: int, pfn: int) -> None:
         """Wait for one block.
 
-        # DIFFERS: the device is charged a page for a block of 1 KiB; bends the time of metadata
-        reads.
-        # DIFFERS: a kernel thread goes on at once, as if its block came without delay; bends when,
-        not
-        # whether, the flusher submits what follows.
+        # DIFFERS: a block of 1 KiB costs the device a page; it counts in pages; the time of
+        # metadata reads.
+        # DIFFERS: a kernel thread goes on at once, as if its block came without delay; threads have
+        # no time of their own; when, not whether, the flusher submits what follows.
         """
         if self.reader == THREAD_WAITS:
             self.folio_io.submit_raw(self.device, IO_READ, self.place(block)[0], 1)

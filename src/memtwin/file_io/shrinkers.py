@@ -24,9 +24,8 @@ from memtwin.reclaim.shrinker import DEFAULT_SEEKS, SHRINK_STOP, Shrinker
 class ObjectShrinker(Shrinker):
     """A shrinker whose freed objects give slab pages back.
 
-    # DIFFERS: objects are not split by memcg (no per-memcg list_lru): limit reclaim inside a group
-    leaves
-    # dentries and inodes alone; bends the slab share of a small memcg.
+    # DIFFERS: limit reclaim inside a group leaves dentries and inodes alone; objects are not split
+    # by memcg (no list_lru of each); the slab share of a small memcg.
     """
 
     def __init__(self, name: str, objects: Objects, seeks: int, batch: int) -> None:
@@ -200,8 +199,8 @@ class ShadowNodeShrinker(ObjectShrinker):
     def count(self) -> int:
         """Nodes beyond an eighth of a node a page of memory.
 
-        # DIFFERS: one limit for the machine, no memcg's own; bends refault distances kept by small
-        memcgs.
+        # DIFFERS: one limit for the machine, none of a memcg; nodes are not split by memcg; refault
+        # distances that small memcgs keep.
         """
         present = sum(int(zone.present_pages) for zone in self.zones.zones)
         return max(len(self.page_cache.shadow_nodes) - (present >> 3), 0)

@@ -6,8 +6,8 @@ machine and of every memory cgroup. Has never heard of schedulers or texts.
 
 # DIFFERS: states are the machine's, not each CPU's weighted by its busy time; on one CPU there is
 # no difference; with more, full pressure is rarer and CPU pressure begins when all are taken.
-# DIFFERS: within a stretch, computing comes first, then reclaim, then waiting; bends how stalls of
-# several tasks overlap inside 3 ms.
+# DIFFERS: within a stretch, computing comes first, then reclaim, then waiting; stretches are heard
+# of at their end; how stalls of several tasks overlap inside 3 ms.
 """
 
 from __future__ import annotations

@@ -5,10 +5,11 @@ made or ends: `fork_exit` takes a task's objects and gives them back; areas, the
 nodes and anon_vmas are counted where they change, and `settle` takes or gives back the difference.
 
 # DIFFERS: objects of areas and anon_vmas are taken at the end of the call that made them (those of
-# anon_vmas made by faults at the next fork, exit or look at the machine), and are left out while no
-# memory is to be had; bends the moment of a slab's page, and a call that fails for want of one
-# DIFFERS: anon_vmas and their chains are charged to nobody, since areas share them; bends kernel
-# memory of a group by some hundred bytes a process
+# anon_vmas made by faults at the next fork, exit or look at the machine), and left out while no
+# memory is to be had; calls settle once; the moment of a slab's page, and calls that fail for one.
+
+# DIFFERS: anon_vmas and their chains are charged to nobody; areas share them; kernel memory of a
+# group, by some hundred bytes a process.
 """
 
 from __future__ import annotations

@@ -6,8 +6,9 @@ other event is done by `replay_image.py`.
 Time: the trace's clock counts instructions, so between two events of a thread the twin computes
 for as long as those instructions take (measured natively where the recording has it, else
 hardware/cost.py instruction_ps); what the kernel does is priced by the cost table.
-# DIFFERS: threads compute one after the other, whatever the number of CPUs; bends the run time of
-# programs that compute in parallel, not their faults.
+
+# DIFFERS: threads compute one after the other, whatever the number of CPUs; a recording has one
+# order; the run time of programs that compute in parallel, not their faults.
 """
 
 from __future__ import annotations

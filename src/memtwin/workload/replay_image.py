@@ -246,8 +246,8 @@ class Image:
     def _open(self, process: Process, a: int, b: int, c: int, d: int, e: int) -> None:
         """Files are opened when first used: one file object each, whose readahead state is shared.
 
-        # DIFFERS: two descriptors of one file share their readahead state, the kernel's do not;
-        # bends readahead of programs that read one file from two places at once.
+        # DIFFERS: two descriptors of one file share their readahead state; a file is opened once;
+        # readahead of programs that read one file from two places at once.
         """
         if c & _O_TRUNC and self._file(a) >= 0:
             self.files.truncate(self._file(a), 0)

@@ -161,8 +161,8 @@ def _hierarchical_limit(table: MemcgTable, memcg: int, name: str) -> int:
 def numa_stat_v2(table: MemcgTable, memcg: int, layout: Layout) -> dict[str, dict[str, int]]:
     """name -> {'N0': figure} of the group's memory.numa_stat.
 
-    # DIFFERS: all on node 0, since the twin keeps memcg counters for the machine; bends
-    # memory.numa_stat on machines of several nodes.
+    # DIFFERS: all stands on node 0; the twin keeps memcg counters for the machine; memory.numa_stat
+    # on machines of several nodes.
     """
     stat = memory_stat_v2(table, memcg, layout)
     return {name: {"N0": stat.get(name, 0)} for name in layout.memory_numa_stat_v2}

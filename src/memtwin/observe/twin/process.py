@@ -143,8 +143,8 @@ def _membership(view: ProcessView) -> str:
 def _io(times: TimesView) -> str:
     """fs/proc/base.c do_io_accounting(), v6.1.
 
-    # DIFFERS: pages that are truncated before they were written are not taken off again:
-    # cancelled_write_bytes is 0
+    # DIFFERS: pages truncated before they were written are not taken off again; nobody counts them
+    # for a task; cancelled_write_bytes, which is 0.
     """
     figures = {name: getattr(times, name) for name in _IO_NAMES}
     return render_flat_io({**figures, "cancelled_write_bytes": 0})
