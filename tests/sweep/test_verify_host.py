@@ -19,7 +19,15 @@ from memtwin.errors import UserError
 from memtwin.sweep import guardian, host, measure
 from memtwin.sweep import verify as verifying
 from memtwin.sweep.host import CgroupVersion, HostChanges, make_group
-from memtwin.sweep.measure import CommandFiles, RealCommand, cached_bytes, evict, run_limited
+from memtwin.sweep.measure import (
+    TLB_EMPTIER,
+    CommandFiles,
+    RealCommand,
+    cached_bytes,
+    evict,
+    run_limited,
+)
+from memtwin.sweep.tlb_emptier import TLB_PAGES
 from memtwin.sweep.verify import SwapSource, Terms
 from memtwin.units import MIB
 
@@ -329,3 +337,30 @@ def test_the_guardian_answers_nonsense_with_a_reason(tmp_path: Path) -> None:
         made = Path(changes.ask("directory", str(tmp_path)))
         assert made.is_dir()
     assert not made.exists()
+
+
+def test_the_process_that_empties_a_tlb_stays_on_its_cpu_and_ends_with_who_started_it() -> None:
+    cpu = max(os.sched_getaffinity(0))
+    emptier = subprocess.Popen(
+        [sys.executable, "-I", "-S", str(TLB_EMPTIER), str(cpu), "1000"], stdin=subprocess.PIPE
+    )
+    try:
+        deadline_s = time.monotonic() + 10
+        while f"Cpus_allowed_list:\t{cpu}\n" not in _status(emptier.pid):
+            assert time.monotonic() < deadline_s
+            time.sleep(0.01)
+        resident = int(Path(f"/proc/{emptier.pid}/statm").read_text().split()[1])
+        while resident < TLB_PAGES:  # it has touched what it reads again and again
+            assert time.monotonic() < deadline_s
+            time.sleep(0.01)
+            resident = int(Path(f"/proc/{emptier.pid}/statm").read_text().split()[1])
+        assert emptier.stdin is not None
+        emptier.stdin.close()
+        assert emptier.wait(10) == 0
+    finally:
+        emptier.kill()
+        emptier.wait()
+
+
+def _status(pid: int) -> str:
+    return Path(f"/proc/{pid}/status").read_text()

@@ -96,6 +96,10 @@ def size(
         bool,
         option("--stale-statistics", help="With --verify: do not keep memory.stat fresh."),
     ] = False,
+    unseen_accesses: Annotated[
+        bool,
+        option("--unseen-accesses", help="With --verify: do not empty the TLB all the time."),
+    ] = False,
     as_json: Json = False,
     html: Html = None,
 ) -> None:
@@ -106,7 +110,9 @@ def size(
     from memtwin.cli import replay_command, size_command
 
     terms = (
-        size_command.VerifyTerms(with_zram, runs, timeout, random_layout, stale_statistics)
+        size_command.VerifyTerms(
+            with_zram, runs, timeout, random_layout, stale_statistics, unseen_accesses
+        )
         if verify
         else None
     )

@@ -53,6 +53,7 @@ class VerifyTerms:
     timeout_s: float
     random_layout: bool
     stale_statistics: bool
+    unseen_accesses: bool
 
     def check(self) -> None:
         """Raise UserError for what cannot be."""
@@ -210,7 +211,7 @@ def sweep_trace(
 
 def _real(trace: Trace, config: MachineConfig, terms: VerifyTerms) -> tuple[RealCommand, Terms]:
     """The command to run for real, and how: the swap follows the machine description."""
-    from memtwin.sweep.measure import HugePages, Layout, Statistics
+    from memtwin.sweep.measure import Accesses, HugePages, Layout, Statistics
     from memtwin.sweep.real_command import command_of
     from memtwin.sweep.verify import SwapSource, Terms
 
@@ -219,6 +220,7 @@ def _real(trace: Trace, config: MachineConfig, terms: VerifyTerms) -> tuple[Real
         Layout.RANDOM if terms.random_layout else Layout.FIXED,
         HugePages.OFF if config.thp == "never" else HugePages.AS_HOST,
         Statistics.AS_KERNEL if terms.stale_statistics else Statistics.FRESH,
+        Accesses.AS_CPU if terms.unseen_accesses else Accesses.SEEN,
     )
     if terms.with_zram is not None:
         source, zram_bytes = SwapSource.ZRAM, parse_size(terms.with_zram, "--with-zram")

@@ -10,6 +10,9 @@ PTE_RW = 1 << 1
 PTE_USER = 1 << 2
 PTE_PWT = 1 << 3
 PTE_PCD = 1 << 4
+# DIFFERS: each access sets the bit; there is no TLB here, where a CPU sets it as it loads a
+# translation and leaves it while that stays in its TLB; reclaim of programs whose pages fit a large
+# TLB that nobody else uses: pages in use leave, up to three times the major faults
 PTE_ACCESSED = 1 << 5
 PTE_DIRTY = 1 << 6
 PTE_PSE = 1 << 7  # in a PMD: maps 2 MiB

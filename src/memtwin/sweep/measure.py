@@ -30,8 +30,9 @@ from memtwin.sweep.host import Group, HostChanges
 from memtwin.units import PAGE_SIZE
 
 PROT_READ, MAP_SHARED = 1, 1  # include/uapi/asm-generic/mman-common.h, v6.12
-FOLD_EVERY_US = 250
+FOLD_EVERY_US, EMPTY_TLB_EVERY_US = 250, 1000
 LAUNCHER = Path(__file__).with_name("launch.py")
+TLB_EMPTIER = Path(__file__).with_name("tlb_emptier.py")
 
 
 class Layout(enum.StrEnum):
@@ -54,12 +55,23 @@ class Statistics(enum.StrEnum):
     Since v5.16 reclaim folds per-CPU counters only when the last fold is over two periods of 2 s
     ago (mm/memcontrol.c mem_cgroup_flush_stats_ratelimited(), v6.12), and until then compares
     refaults that are that old. On one program at one limit this made real runs differ by a factor
-    of 60 in major faults; with the counters folded every 2 ms they differed by 0.6 %. A machine
-    twice as fast does twice as much in 2 ms, so they are folded every 0.25 ms.
+    of 60 in major faults; with the counters folded every 2 ms they differed by 0.6 %.
     """
 
     FRESH = "fresh"  # memory.stat is read all the time, which folds them
     AS_KERNEL = "as the kernel does"  # whenever its own worker comes round
+
+
+class Accesses(enum.StrEnum):
+    """Whether reclaim sees that a page is in use while its translation stays in the TLB.
+
+    Reclaim clears accessed bits without flushing translations, and a bit is set when one is loaded
+    (arch/x86/mm/pgtable.c ptep_clear_flush_young(), v6.12). On a CPU with a large TLB that nobody
+    else uses, programs of 20 to 40 MiB took up to three times the major faults.
+    """
+
+    SEEN = "all seen"  # another process empties the TLB every millisecond
+    AS_CPU = "as the CPU shows them"
 
 
 @dataclass(frozen=True)
@@ -74,6 +86,7 @@ class RealCommand:
     layout: Layout = Layout.RANDOM
     huge_pages: HugePages = HugePages.OFF
     statistics: Statistics = Statistics.FRESH
+    accesses: Accesses = Accesses.SEEN
     cpu: int | None = None  # the only CPU it may run on; None: as the host does it
     expected_status: int = 0  # what the recorded run ended with
     output: str = os.devnull  # where standard output and error go
@@ -255,6 +268,20 @@ def _beside(cpu: int | None) -> Iterator[None]:
         os.sched_setaffinity(0, cpus)
 
 
+@contextlib.contextmanager
+def _tlb_emptied(command: RealCommand) -> Iterator[None]:
+    """Empty the TLB of each CPU that the command may run on again and again."""
+    cpus = os.sched_getaffinity(0) if command.cpu is None else {command.cpu}
+    with contextlib.ExitStack() as running:
+        for cpu in sorted(cpus) if command.accesses is Accesses.SEEN else []:
+            words = [sys.executable, "-I", "-S", str(TLB_EMPTIER), str(cpu)]
+            # it ends as its standard input is closed, which leaving the context does
+            running.enter_context(
+                subprocess.Popen([*words, str(EMPTY_TLB_EVERY_US)], stdin=subprocess.PIPE)
+            )
+        yield
+
+
 def _ended(pid: int, group: Group, statistics: Statistics, deadline_s: float) -> bool:
     """Wait for the end of `pid`, until `deadline_s`; whether it came."""
     watched = os.pidfd_open(pid)
@@ -290,19 +317,20 @@ def run_limited(
     cached = own_files.prepare()
     swap_before = _swap_counts()
     start_s = time.monotonic()
-    child, min_before, maj_before = _start(command, group, own_files)
-    try:
-        with _beside(command.cpu):
-            timed_out = not _ended(child.pid, group, command.statistics, start_s + patience_s)
-        if timed_out:
-            os.kill(child.pid, signal.SIGKILL)
-        _, status, usage = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-    finally:
-        _end_all(group, child)
-        if child.returncode is None:
-            child.wait()
-    wall_ns = round((time.monotonic() - start_s) * 1e9)
+    with _tlb_emptied(command):
+        child, min_before, maj_before = _start(command, group, own_files)
+        try:
+            with _beside(command.cpu):
+                timed_out = not _ended(child.pid, group, command.statistics, start_s + patience_s)
+            if timed_out:
+                os.kill(child.pid, signal.SIGKILL)
+            _, status, usage = os.wait4(child.pid, 0)
+            child.returncode = os.waitstatus_to_exitcode(status)
+            wall_ns = round((time.monotonic() - start_s) * 1e9)
+        finally:
+            _end_all(group, child)
+            if child.returncode is None:
+                child.wait()
     swap_after = _swap_counts()
     all_flt, group_maj_flt = group.faults()
     return MeasuredRun(

@@ -10,7 +10,7 @@ import os
 import numpy as np
 
 from memtwin.record import Trace, TraceOp
-from memtwin.sweep.measure import HugePages, Layout, RealCommand, Statistics
+from memtwin.sweep.measure import Accesses, HugePages, Layout, RealCommand, Statistics
 
 CHANGES = (TraceOp.WRITE, TraceOp.TRUNCATE, TraceOp.FALLOCATE, TraceOp.UNLINK)
 PROT_EXEC = 4  # include/uapi/asm-generic/mman-common.h, v6.12
@@ -22,6 +22,7 @@ def command_of(
     layout: Layout = Layout.RANDOM,
     huge_pages: HugePages = HugePages.OFF,
     statistics: Statistics = Statistics.FRESH,
+    accesses: Accesses = Accesses.SEEN,
 ) -> RealCommand:
     """The command that `trace` recorded, with the files it read and those it changed.
 
@@ -49,6 +50,7 @@ def command_of(
         layout=layout,
         huge_pages=huge_pages,
         statistics=statistics,
+        accesses=accesses,
         cpu=max(os.sched_getaffinity(0)) if alone else None,
         expected_status=SIGNAL_STATUS - status if status > SIGNAL_STATUS else status,
     )

@@ -153,6 +153,7 @@ def _conditions(command: RealCommand, terms: Terms, own_files: CommandFiles) -> 
         "address space": f"{command.layout} layout",
         "huge pages": str(command.huge_pages),
         "group statistics": f"{command.statistics} (see docs/VERIFY.md)",
+        "accesses": f"{command.accesses} (see docs/VERIFY.md)",
         "CPU": "any" if command.cpu is None else f"only {command.cpu}",
         "page cache": f"{len(own_files.warm)} files that it executes in memory before, charged to"
         f" nobody; its other files cold, {len(own_files.copies)} of them by unread copies",
