@@ -45,7 +45,9 @@ def assert_runs_on_unaltered(program: Running, work_before: int) -> int:
     while True:
         seen = status(program.pid)
         work, wrong = program.ask().split(" ", 1)
-        done = seen["TracerPid"] == "0" and not children_of(program.pid)
+        # it was looked at before it was asked: it may not have returned into its old state by then
+        done = seen["TracerPid"] == "0" and seen["SigBlk"] == "0" * 16
+        done = done and seen["State"][0] in "RS" and not children_of(program.pid)
         if (done and int(work) > work_before) or time.monotonic() > deadline_s:
             break
         time.sleep(0.01)
