@@ -175,16 +175,15 @@ def _with_group_of_host(config: MachineConfig, terms: VerifyTerms) -> MachineCon
     """Predict with groups of the version that the real runs will have, their statistics as old."""
     import msgspec
 
-    from memtwin.machine.description import LimitConfig
+    from memtwin.machine.description import STAT_READ_US, LimitConfig
     from memtwin.sweep.host import find_memory_controller
-    from memtwin.sweep.measure import FOLD_EVERY_US
 
     version, _ = find_memory_controller()
     group = config.limit or LimitConfig(config.ram_bytes)
     group = msgspec.structs.replace(
         group,
         cgroup_version=int(version.value),
-        stat_read_us=0 if terms.stale_statistics else FOLD_EVERY_US,
+        stat_read_us=0 if terms.stale_statistics else STAT_READ_US,
     )
     return msgspec.structs.replace(config, limit=group)
 

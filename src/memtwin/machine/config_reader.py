@@ -14,6 +14,7 @@ from memtwin.machine.description import (
     ARCHITECTURES,
     CONTENT_CLASSES,
     KERNELS,
+    STAT_READ_US,
     SWAP_KINDS,
     THP_DEFRAG_MODES,
     THP_MODES,
@@ -207,7 +208,7 @@ def _limit(part: Fields | None, ram_bytes: int) -> LimitConfig | None:
         swap_max_bytes=part.size("swap", None, 0, 16 * TIB) if part.has("swap") else None,
         high_bytes=part.size("high", None, 256 * KIB, most) if part.has("high") else None,
         cgroup_version=part.whole("cgroup", 2, 1, 2),
-        stat_read_us=part.whole("stat_read_us", 250, 0, 3_600_000_000),
+        stat_read_us=part.whole("stat_read_us", STAT_READ_US, 0, 3_600_000_000),
     )
     if limit.cgroup_version == 1 and limit.high_bytes is not None:
         raise part.fail("high", "nothing with cgroup = 1: memory.high is version 2's")

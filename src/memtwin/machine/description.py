@@ -74,6 +74,9 @@ class FileConfig(msgspec.Struct, frozen=True):
     size_bytes: int
 
 
+STAT_READ_US = 250
+
+
 class LimitConfig(msgspec.Struct, frozen=True):
     """The memory cgroup of the workload (a container)."""
 
@@ -82,8 +85,9 @@ class LimitConfig(msgspec.Struct, frozen=True):
     high_bytes: int | None = None
     cgroup_version: int = 2
     # MODEL: how often somebody reads memory.stat, which folds what reclaim compares: as often as
-    # `size --verify` does; 0: nobody, the kernel folds when it comes to it (reclaim/stat_fold.py)
-    stat_read_us: int = 250
+    # `size --verify` does, a choice; 0: nobody, the kernel folds when it comes to it
+    # (reclaim/stat_fold.py)
+    stat_read_us: int = STAT_READ_US
 
 
 class MachineConfig(msgspec.Struct, frozen=True, kw_only=True):

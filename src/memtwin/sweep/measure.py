@@ -26,11 +26,12 @@ from pathlib import Path
 
 from memtwin.analysis.results import MeasuredRun, Verdict
 from memtwin.errors import UserError
+from memtwin.machine.description import STAT_READ_US
 from memtwin.sweep.host import Group, HostChanges
 from memtwin.units import PAGE_SIZE
 
 PROT_READ, MAP_SHARED = 1, 1  # include/uapi/asm-generic/mman-common.h, v6.12
-FOLD_EVERY_US, EMPTY_TLB_EVERY_US = 250, 1000
+EMPTY_TLB_EVERY_US = 1000
 LAUNCHER = Path(__file__).with_name("launch.py")
 TLB_EMPTIER = Path(__file__).with_name("tlb_emptier.py")
 
@@ -295,7 +296,7 @@ def _ended(pid: int, group: Group, statistics: Statistics, deadline_s: float) ->
             if waiting.poll(0):
                 return True
             os.pread(stat, 1 << 16, 0)
-            time.sleep(FOLD_EVERY_US / 1e6)
+            time.sleep(STAT_READ_US / 1e6)
         return False
     finally:
         os.close(stat)

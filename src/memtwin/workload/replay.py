@@ -48,12 +48,8 @@ class Replay:
         self.trace = trace
         self.limit_bytes = limit_bytes
         if limit_bytes is not None:
-            swap_max = config.limit.swap_max_bytes if config.limit else None
-            version = config.limit.cgroup_version if config.limit else 2
-            limit = LimitConfig(limit_bytes, swap_max, None, version)
-            if config.limit is not None:
-                read_us = config.limit.stat_read_us
-                limit = msgspec.structs.replace(limit, stat_read_us=read_us)
+            usual = config.limit or LimitConfig(limit_bytes)
+            limit = msgspec.structs.replace(usual, max_bytes=limit_bytes, high_bytes=None)
             config = msgspec.structs.replace(config, limit=limit)
         self.config = config
         self.machine = Machine(config)
